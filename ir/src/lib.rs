@@ -1,1 +1,16 @@
-//! Typed tensor graphs.
+//! Typed tensor graphs: types, operations, text form, verifier and reference interpreter.
+//!
+//! The crate knows nothing of model file formats or of targets; those attach tables to its operations.
+
+pub mod attr;
+pub mod dtype;
+pub mod entity;
+pub mod graph;
+pub mod interpret;
+mod kernels;
+pub mod loc;
+pub mod module;
+pub mod ops;
+pub mod tensor;
+pub mod types;
+pub mod weights;

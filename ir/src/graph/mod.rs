@@ -1,0 +1,187 @@
+//! A typed dataflow graph.
+//!
+//! Every value is produced by a node (inputs and weights are nodes too), every node is typed when it is added, and ids
+//! are never handed out again. Two doors change a graph: building ([`Graph::add`], [`Graph::set_outputs`]) and
+//! rewriting ([`Graph::apply`]).
+
+mod build;
+mod topology;
+mod view;
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+pub use build::{AddError, Misplaced};
+pub use view::{NodeRef, ValueRef};
+
+use crate::entity::{EntityMap, entity};
+use crate::loc::{Loc, Name};
+use crate::ops::Op;
+use crate::types::{Known, SymTable, TensorType};
+use crate::weights::Weights;
+use topology::Topology;
+
+entity! {
+    /// A node of a [`Graph`].
+    pub struct NodeId("n");
+    /// A result of a node.
+    pub struct ValueId("v");
+}
+
+/// A typed dataflow graph.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    name: Name,
+    topology: Topology,
+    /// `None` once erased; the slot is not used again.
+    nodes: EntityMap<NodeId, Option<NodeData>>,
+    values: EntityMap<ValueId, ValueData>,
+    names: FxHashMap<Name, ValueId>,
+    inputs: Vec<NodeId>,
+    outputs: Vec<Output>,
+    symbols: SymTable,
+    weights: Weights,
+    metadata: BTreeMap<String, String>,
+}
+
+/// A result of the whole graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The name by which callers know it.
+    pub name: Name,
+    /// The value.
+    pub value: ValueId,
+}
+
+#[derive(Clone, Debug)]
+struct NodeData {
+    op: Op,
+    operands: SmallVec<[Option<ValueId>; 4]>,
+    results: SmallVec<[ValueId; 1]>,
+    loc: Loc,
+}
+
+#[derive(Clone, Debug)]
+struct ValueData {
+    producer: NodeId,
+    /// Which result of the producer.
+    port: u16,
+    ty: TensorType,
+    name: Option<Name>,
+    known: Option<Known>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(name: impl Into<Name>) -> Self {
+        Self {
+            name: name.into(),
+            topology: Topology::default(),
+            nodes: EntityMap::new(),
+            values: EntityMap::new(),
+            names: FxHashMap::default(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            symbols: SymTable::default(),
+            weights: Weights::default(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// The graph's name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The node `node`.
+    ///
+    /// # Panics
+    /// When it was erased or is of another graph.
+    pub fn node(&self, node: NodeId) -> NodeRef<'_> {
+        assert!(self.contains(node), "{node} is not in graph @{}", self.name);
+        NodeRef::new(self, node)
+    }
+
+    /// The value `value`.
+    ///
+    /// # Panics
+    /// When it is of another graph.
+    pub fn value(&self, value: ValueId) -> ValueRef<'_> {
+        assert!(self.values.get(value).is_some(), "{value} is not in graph @{}", self.name);
+        ValueRef::new(self, value)
+    }
+
+    /// Whether `node` is there and not erased.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.nodes.get(node).is_some_and(Option::is_some)
+    }
+
+    /// All nodes in the order of their ids.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeRef<'_>> {
+        self.nodes.iter().filter(|(_, data)| data.is_some()).map(|(node, _)| NodeRef::new(self, node))
+    }
+
+    /// All nodes, producers before readers; among those that are ready the smallest id first.
+    ///
+    /// # Panics
+    /// When there is a cycle, which neither door lets in.
+    pub fn topo(&self) -> Vec<NodeId> {
+        self.topology.order().expect("a graph has no cycle: operands exist before their readers")
+    }
+
+    /// Whether `to` depends on `from`. A node depends on itself.
+    pub fn reaches(&self, from: NodeId, to: NodeId) -> bool {
+        self.topology.reaches(from, to)
+    }
+
+    /// The inputs in order.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = ValueRef<'_>> {
+        self.inputs.iter().map(|node| NodeRef::new(self, *node).result())
+    }
+
+    /// The outputs in order.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The value called `name`.
+    pub fn find(&self, name: &str) -> Option<ValueRef<'_>> {
+        self.names.get(name).map(|value| ValueRef::new(self, *value))
+    }
+
+    /// The names of symbolic sizes.
+    pub fn symbols(&self) -> &SymTable {
+        &self.symbols
+    }
+
+    /// The names of symbolic sizes, to add some before building values that have them.
+    pub fn symbols_mut(&mut self) -> &mut SymTable {
+        &mut self.symbols
+    }
+
+    /// The constants.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The constants, to add some before building nodes that read them.
+    pub fn weights_mut(&mut self) -> &mut Weights {
+        &mut self.weights
+    }
+
+    /// What the graph's source says of itself: producer, versions. Carried along, without meaning here.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// As [`metadata`](Self::metadata), to change it.
+    pub fn metadata_mut(&mut self) -> &mut BTreeMap<String, String> {
+        &mut self.metadata
+    }
+
+    fn data(&self, node: NodeId) -> &NodeData {
+        self.nodes[node].as_ref().expect("views are made for nodes that exist")
+    }
+}

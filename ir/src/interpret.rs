@@ -1,0 +1,323 @@
+//! The reference interpreter: runs a graph node by node, each operation by its reference semantics.
+//!
+//! It is the oracle that passes and backends are compared with, so it is boring on purpose: no fusion, no planning.
+//! Values are dropped after their last reader, and a limit on the bytes held at a time turns a hostile model into an
+//! error instead of an exhausted machine.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+
+use crate::graph::{Graph, NodeRef, ValueId};
+use crate::loc::{Loc, Name};
+use crate::ops::{EvalError, Fact, InferError, Inputs, Op, Operands, Results, Types, Weight};
+use crate::tensor::Tensor;
+use crate::types::{Dim, Known, SymId, TensorType};
+use crate::weights::WeightError;
+
+/// Tensors by name.
+pub type NamedTensors = BTreeMap<String, Tensor>;
+
+/// A run did not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No tensor was given for an input.
+    #[error("input `{name}` is missing; the graph takes {expected}")]
+    MissingInput {
+        /// The input.
+        name: Name,
+        /// All inputs with their types.
+        expected: String,
+    },
+    /// A tensor was given that is no input.
+    #[error("there is no input `{name}`; the graph takes {expected}")]
+    UnknownInput {
+        /// The name given.
+        name: String,
+        /// All inputs with their types.
+        expected: String,
+    },
+    /// A tensor does not have the type of its input.
+    #[error("input `{name}` is {found}, expected {expected}")]
+    InputType {
+        /// The input.
+        name: Name,
+        /// The type given.
+        found: String,
+        /// The type of the input.
+        expected: String,
+    },
+    /// An operation could not be evaluated.
+    #[error("`{op}` at {loc}: {error}")]
+    Eval {
+        /// The operation.
+        op: &'static str,
+        /// Where it came from.
+        loc: Box<Loc>,
+        /// Why.
+        error: EvalError,
+    },
+    /// A weight could not be read.
+    #[error("weight at {loc}: {error}")]
+    Weight {
+        /// Where it came from.
+        loc: Box<Loc>,
+        /// Why.
+        error: WeightError,
+    },
+    /// The values held at a time would take more than the limit.
+    #[error("`{op}` at {loc} needs {needed} bytes more while {held} are held: over the limit of {limit}")]
+    Memory {
+        /// The operation.
+        op: &'static str,
+        /// Where it came from.
+        loc: Box<Loc>,
+        /// Bytes of its results.
+        needed: u64,
+        /// Bytes held by other values.
+        held: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The caller asked to stop.
+    #[error("stopped after {done} of {total} nodes")]
+    Stopped {
+        /// Nodes that were evaluated.
+        done: usize,
+        /// Nodes of the graph.
+        total: usize,
+    },
+}
+
+/// Runs a graph. Build with [`Interpreter::new`], adjust, then [`run`](Interpreter::run) any number of times.
+pub struct Interpreter<'g> {
+    graph: &'g Graph,
+    limit: u64,
+    progress: Option<&'g dyn Fn(usize, usize)>,
+}
+
+impl<'g> Interpreter<'g> {
+    /// An interpreter of `graph` without a memory limit.
+    pub fn new(graph: &'g Graph) -> Self {
+        Self { graph, limit: u64::MAX, progress: None }
+    }
+
+    /// Refuses to hold more than `limit` bytes of computed values at a time. Weights in mapped files do not count.
+    #[must_use]
+    pub fn with_memory_limit(mut self, limit: u64) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Calls `progress` with the number of nodes done and their total after each node.
+    #[must_use]
+    pub fn with_progress(mut self, progress: &'g dyn Fn(usize, usize)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// The outputs for `inputs`, by name.
+    pub fn run(&self, inputs: &NamedTensors) -> Result<NamedTensors, RunError> {
+        self.check_inputs(inputs)?;
+        let order = self.graph.topo();
+        let mut left = self.remaining_readers();
+        let mut values: FxHashMap<ValueId, Tensor> = FxHashMap::default();
+        let mut held = 0u64;
+        for (done, node) in order.iter().enumerate() {
+            let node = self.graph.node(*node);
+            let results = self.evaluate(node, inputs, &values, held)?;
+            for (value, tensor) in node.results().zip(results) {
+                if left.get(&value.id()).is_some_and(|readers| *readers > 0) {
+                    held = held.saturating_add(tensor.bytes().len() as u64);
+                    values.insert(value.id(), tensor);
+                }
+            }
+            for operand in node.operands().flatten() {
+                let readers = left.entry(operand.id()).or_insert(1);
+                *readers -= 1;
+                if *readers == 0 {
+                    let freed = values.remove(&operand.id()).map_or(0, |tensor| tensor.bytes().len() as u64);
+                    held = held.saturating_sub(freed);
+                }
+            }
+            if let Some(progress) = self.progress {
+                progress(done + 1, order.len());
+            }
+        }
+        let named = |output: &crate::graph::Output| {
+            values.get(&output.value).map(|tensor| (output.name.to_string(), tensor.clone()))
+        };
+        Ok(self.graph.outputs().iter().filter_map(named).collect())
+    }
+
+    /// How often each value is read, outputs of the graph included.
+    fn remaining_readers(&self) -> FxHashMap<ValueId, usize> {
+        let mut readers: FxHashMap<ValueId, usize> = FxHashMap::default();
+        for node in self.graph.nodes() {
+            for operand in node.operands().flatten() {
+                *readers.entry(operand.id()).or_insert(0) += 1;
+            }
+        }
+        for output in self.graph.outputs() {
+            *readers.entry(output.value).or_insert(0) += 1;
+        }
+        readers
+    }
+
+    fn evaluate(
+        &self,
+        node: NodeRef<'_>,
+        inputs: &NamedTensors,
+        values: &FxHashMap<ValueId, Tensor>,
+        held: u64,
+    ) -> Result<Results, RunError> {
+        match node.op() {
+            Op::Weight(weight) => return self.weight(node, weight),
+            Op::Input(_) => {
+                let name = node.result().name().map_or("", |name| &**name);
+                return Ok(inputs.get(name).cloned().into_iter().collect());
+            }
+            _ => {}
+        }
+        let tensors: Vec<Option<Tensor>> = node
+            .operands()
+            .map(|operand| operand.and_then(|value| values.get(&value.id()).cloned()))
+            .collect();
+        let error =
+            |error| RunError::Eval { op: node.op().def().name(), loc: Box::new(node.loc().clone()), error };
+        let types = infer_run_time(node.op(), &tensors).map_err(|why| error(why.into()))?;
+        self.check_memory(node, &types, held)?;
+        let results = node.op().def().eval(&Inputs::new(node.op().def().operands(), &tensors), &types);
+        let results = results.map_err(error)?;
+        debug_assert!(
+            results.iter().zip(node.results()).all(|(tensor, value)| fits(tensor, value.ty())),
+            "{:?} made {results:?}, declared {:?}",
+            node.op(),
+            node.results().map(|value| value.ty().to_string()).collect::<Vec<_>>(),
+        );
+        Ok(results)
+    }
+
+    fn weight(&self, node: NodeRef<'_>, weight: &Weight) -> Result<Results, RunError> {
+        let tensor = self.graph.weights().tensor(weight.id);
+        let tensor = tensor.map_err(|error| RunError::Weight { loc: Box::new(node.loc().clone()), error })?;
+        Ok(std::iter::once(tensor).collect())
+    }
+
+    fn check_memory(&self, node: NodeRef<'_>, types: &[TensorType], held: u64) -> Result<(), RunError> {
+        let needed = types.iter().fold(0u64, |sum, ty| sum.saturating_add(ty.byte_len().unwrap_or(0)));
+        if held.saturating_add(needed) <= self.limit {
+            return Ok(());
+        }
+        let op = node.op().def().name();
+        Err(RunError::Memory { op, loc: Box::new(node.loc().clone()), needed, held, limit: self.limit })
+    }
+
+    fn check_inputs(&self, given: &NamedTensors) -> Result<(), RunError> {
+        let expected = || {
+            let show = |value: crate::graph::ValueRef<'_>| {
+                let name = value.name().map_or("", |name| &**name);
+                format!("`{name}`: {}{}", value.ty().dtype, self.graph.symbols().show(&value.ty().shape))
+            };
+            self.graph.inputs().map(show).collect::<Vec<_>>().join(", ")
+        };
+        let mut sizes: FxHashMap<SymId, u64> = FxHashMap::default();
+        for input in self.graph.inputs() {
+            let name = input.name().cloned().unwrap_or_else(|| "".into());
+            let Some(tensor) = given.get(&*name) else {
+                return Err(RunError::MissingInput { name, expected: expected() });
+            };
+            if !fits(tensor, input.ty()) || !bind(tensor, input.ty(), &mut sizes) {
+                let ty = input.ty();
+                let expected = format!("{}{}", ty.dtype, self.graph.symbols().show(&ty.shape));
+                return Err(RunError::InputType { name, found: tensor.ty().to_string(), expected });
+            }
+        }
+        let known =
+            |name: &String| self.graph.inputs().any(|input| input.name().is_some_and(|n| **n == **name));
+        match given.keys().find(|name| !known(name)) {
+            Some(name) => Err(RunError::UnknownInput { name: name.clone(), expected: expected() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Result types of `op` for operands whose elements are all there.
+pub(crate) fn infer_run_time(op: &Op, tensors: &[Option<Tensor>]) -> Result<Types, InferError> {
+    let fact = |tensor: &Tensor| Fact { ty: tensor.ty(), known: Some(Known::Constant(tensor.clone())) };
+    let facts: Vec<Option<Fact>> = tensors.iter().map(|tensor| tensor.as_ref().map(fact)).collect();
+    let types = op.def().infer(&Operands::new(op.def().operands(), &facts, 0))?;
+    match types.iter().find(|ty| !ty.is_representable()) {
+        Some(ty) => Err(InferError::TooLarge { ty: ty.to_string() }),
+        None => Ok(types),
+    }
+}
+
+/// Whether `tensor` has the element type, the rank and the known sizes of `ty`.
+fn fits(tensor: &Tensor, ty: &TensorType) -> bool {
+    let fits_size = |(size, dim): (&usize, &Dim)| dim.known().is_none_or(|known| known == *size as u64);
+    tensor.dtype() == ty.dtype
+        && tensor.rank() == ty.rank()
+        && tensor.sizes().iter().zip(ty.shape.iter()).all(fits_size)
+}
+
+/// Binds the symbols of `ty` to the sizes of `tensor`; `false` when one is bound to another size already.
+fn bind(tensor: &Tensor, ty: &TensorType, sizes: &mut FxHashMap<SymId, u64>) -> bool {
+    tensor.sizes().iter().zip(ty.shape.iter()).all(|(size, dim)| match dim {
+        Dim::Sym(symbol) => *sizes.entry(*symbol).or_insert(*size as u64) == *size as u64,
+        _ => true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::DType;
+    use crate::graph::Output;
+    use crate::ops::source::Binding;
+    use crate::ops::{Add, Reshape, ShapeOf};
+    use crate::types::Shape;
+
+    /// `y = reshape(x + x, shape_of(x))` with a dynamic batch.
+    fn doubled() -> Graph {
+        let mut graph = Graph::new("main");
+        let batch = Dim::Sym(graph.symbols_mut().named("batch"));
+        let ty = TensorType::new(DType::F32, Shape::from_iter([batch, Dim::Known(2)]));
+        let x = graph.add_input("x", ty.clone(), Binding::Run, Loc::Built).expect("typed");
+        let sum = graph.add_value(Add, &[x, x], Loc::Built).expect("typed");
+        let shape = graph.add_value(ShapeOf::default(), &[x], Loc::Built).expect("typed");
+        let y = graph.add_value(Reshape::default(), &[sum, shape], Loc::Built).expect("typed");
+        assert_eq!(graph.value(y).ty(), &ty, "the symbolic shape is followed through `shape_of`");
+        graph.set_outputs(vec![Output { name: "y".into(), value: y }]).expect("y is in the graph");
+        graph
+    }
+
+    #[test]
+    fn runs_with_any_batch() {
+        let graph = doubled();
+        let x = Tensor::from_vec(&[1, 2], vec![1.5f32, -2.0]).expect("two elements");
+        let outputs = Interpreter::new(&graph).run(&NamedTensors::from([("x".to_owned(), x)])).expect("runs");
+        assert_eq!(&*outputs["y"].elements::<f32>().expect("f32"), [3.0, -4.0]);
+    }
+
+    #[test]
+    fn wrong_inputs_are_named() {
+        let graph = doubled();
+        let run = |name: &str, sizes: &[usize]| {
+            let zeros = Tensor::zeros(DType::F32, sizes).expect("small");
+            let inputs = NamedTensors::from([(name.to_owned(), zeros)]);
+            Interpreter::new(&graph).run(&inputs).expect_err("must be refused").to_string()
+        };
+        assert_eq!(run("z", &[1, 2]), "input `x` is missing; the graph takes `x`: f32[batch, 2]");
+        assert_eq!(run("x", &[1, 3]), "input `x` is f32[1, 3], expected f32[batch, 2]");
+    }
+
+    #[test]
+    fn the_memory_limit_holds() {
+        let graph = doubled();
+        let x = Tensor::zeros(DType::F32, &[1000, 2]).expect("small");
+        let limited = Interpreter::new(&graph).with_memory_limit(10_000);
+        let error = limited.run(&NamedTensors::from([("x".to_owned(), x)])).expect_err("over the limit");
+        assert!(matches!(error, RunError::Memory { op: "add", needed: 8000, .. }), "{error}");
+    }
+}

@@ -1,0 +1,3 @@
+//! Loops over elements that several operations share.
+
+pub(crate) mod broadcast;

@@ -1,0 +1,448 @@
+//! What an operation declares: name, operands, attributes, type rule and reference semantics.
+//!
+//! Five items define an operation; everything else (file formats, backends, costs) is a table in the crate that needs
+//! it, keyed by operation.
+
+use std::cell::Cell;
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use super::OpKind;
+use crate::attr::{AttrError, AttrVisitor};
+use crate::dtype::DType;
+use crate::entity::Entity;
+use crate::tensor::{Tensor, TensorError};
+use crate::types::{Dim, DimExpr, Known, Shape, SymId, SymTensor, TensorType};
+
+/// How often an operand occurs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arity {
+    /// Always there.
+    One,
+    /// There or left out.
+    Optional,
+    /// Any number, and the last of the list.
+    Variadic,
+}
+
+/// An operand that an operation declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// The name by which passes and messages know it.
+    pub name: &'static str,
+    /// How often it occurs.
+    pub arity: Arity,
+}
+
+/// An operand that is always there.
+pub const fn one(name: &'static str) -> Operand {
+    Operand { name, arity: Arity::One }
+}
+
+/// An operand that may be left out.
+pub const fn optional(name: &'static str) -> Operand {
+    Operand { name, arity: Arity::Optional }
+}
+
+/// Any number of operands, after all others.
+pub const fn variadic(name: &'static str) -> Operand {
+    Operand { name, arity: Arity::Variadic }
+}
+
+bitflags::bitflags! {
+    /// What passes may assume of an operation.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct OpTraits: u8 {
+        /// The results depend on operands and attributes only.
+        const PURE = 1;
+        /// Each element of the result depends on the elements at the same (broadcast) place only.
+        const ELEMENTWISE = 1 << 1;
+        /// The first two operands may be exchanged.
+        const COMMUTATIVE = 1 << 2;
+    }
+}
+
+/// Result types of a node.
+pub type Types = SmallVec<[TensorType; 1]>;
+
+/// Elements of a node's results.
+pub type Results = SmallVec<[Tensor; 1]>;
+
+/// An operation. See `docs/add-an-op.md` for a walk through one.
+pub trait OpDef: Clone + fmt::Debug + Default + Eq + Ord + std::hash::Hash + Send + Sync + 'static {
+    /// The spelling in the text format.
+    const NAME: &'static str;
+    /// The operands in order; at most the last is variadic.
+    const OPERANDS: &'static [Operand];
+    /// Names of the results. Where the number varies, the names of the first ones.
+    const RESULTS: &'static [&'static str] = &["y"];
+    /// What passes may assume.
+    const TRAITS: OpTraits = OpTraits::PURE;
+
+    /// Hands every field to `visitor`, once, in the order in which attributes are printed.
+    fn attrs(&mut self, _visitor: &mut dyn AttrVisitor) -> Result<(), AttrError> {
+        Ok(())
+    }
+
+    /// The type rule: result types from what is known of the operands. Run when a node is built, with symbolic sizes,
+    /// and again when it is evaluated, with every size and every operand's elements known.
+    fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError>;
+
+    /// The reference semantics. `types` are what [`infer`](Self::infer) returned for these very operands; sizes that
+    /// depend on elements are already numbers there.
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError>;
+
+    /// The elements of the only result as polynomials of symbolic sizes, for operations that shapes are computed with.
+    /// Called only where an operand is not constant.
+    fn symbolic(&self, _operands: &Operands<'_>) -> Option<SymTensor> {
+        None
+    }
+}
+
+/// An operation did not accept its operands or attributes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InferError {
+    /// An operand that must be there is not.
+    #[error("operand `{operand}` is missing")]
+    Missing {
+        /// The operand.
+        operand: String,
+    },
+    /// More operands than the operation has.
+    #[error("{found} operands given, the operation has {expected}")]
+    TooMany {
+        /// How many were given.
+        found: usize,
+        /// How many there may be.
+        expected: usize,
+    },
+    /// An operand does not fit.
+    #[error("operand `{operand}`: {found} does not fit, expected {expected}")]
+    Operand {
+        /// The operand.
+        operand: String,
+        /// Its type, or what was wrong with it.
+        found: String,
+        /// What would have fitted.
+        expected: String,
+    },
+    /// An attribute does not fit the operands.
+    #[error("attribute `{attr}`: {found} does not fit, expected {expected}")]
+    Attribute {
+        /// The attribute.
+        attr: &'static str,
+        /// Its value.
+        found: String,
+        /// What would have fitted.
+        expected: String,
+    },
+    /// A result would have more elements or axes than any machine holds.
+    #[error("the result {ty} is larger than a tensor may be (2^48 elements, 32 axes)")]
+    TooLarge {
+        /// The type of the result.
+        ty: String,
+    },
+    /// The operation is not defined for this combination yet.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+}
+
+/// An operation could not be evaluated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvalError {
+    /// The operands do not fit.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// An element of an operand has a value for which the operation is not defined.
+    #[error("operand `{operand}` holds {found}, expected {expected}")]
+    Value {
+        /// The operand.
+        operand: &'static str,
+        /// The value.
+        found: String,
+        /// What would have been right.
+        expected: String,
+    },
+    /// A tensor could not be made or read: a fault of the operation's rule.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The operation has no reference semantics for this combination.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+}
+
+/// What is known of one operand.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// Its type.
+    pub ty: TensorType,
+    /// Its elements, as far as they are known.
+    pub known: Option<Known>,
+}
+
+/// The operands as a type rule sees them.
+pub struct Operands<'a> {
+    declared: &'static [Operand],
+    facts: &'a [Option<Fact>],
+    next_symbol: Cell<usize>,
+}
+
+impl<'a> Operands<'a> {
+    /// The operands `facts` of an operation that declares `declared`. Fresh symbols are numbered from `next_symbol`.
+    pub fn new(declared: &'static [Operand], facts: &'a [Option<Fact>], next_symbol: usize) -> Self {
+        Self { declared, facts, next_symbol: Cell::new(next_symbol) }
+    }
+
+    /// Number of operands given, absent ones in between included.
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Whether no operand was given.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+
+    /// Whether the operand at `index` is there.
+    pub fn has(&self, index: usize) -> bool {
+        self.fact(index).is_some()
+    }
+
+    /// The type of the operand at `index`.
+    pub fn ty(&self, index: usize) -> Result<&'a TensorType, InferError> {
+        let missing = || InferError::Missing { operand: self.name(index) };
+        self.fact(index).map(|fact| &fact.ty).ok_or_else(missing)
+    }
+
+    /// The type of the operand at `index`, or `None` when it was left out.
+    pub fn optional(&self, index: usize) -> Option<&'a TensorType> {
+        self.fact(index).map(|fact| &fact.ty)
+    }
+
+    /// What is known of the elements of the operand at `index`.
+    pub fn known(&self, index: usize) -> Option<&'a Known> {
+        self.fact(index)?.known.as_ref()
+    }
+
+    /// The elements of the operand at `index`, when they are all numbers.
+    pub fn constant(&self, index: usize) -> Option<&'a Tensor> {
+        self.known(index)?.constant()
+    }
+
+    /// The elements of an integer operand that is constant.
+    pub fn integers(&self, index: usize) -> Option<Vec<i64>> {
+        self.constant(index)?.to_i64().ok()
+    }
+
+    /// The elements of a small integer operand as polynomials of symbolic sizes.
+    pub fn symbolic(&self, index: usize) -> Option<SymTensor> {
+        self.known(index)?.symbolic()
+    }
+
+    /// A size that nothing is known of.
+    pub fn fresh(&self) -> Dim {
+        let index = self.next_symbol.get();
+        self.next_symbol.set(index + 1);
+        Dim::Sym(SymId::from_index(index))
+    }
+
+    /// The size that `expr` is; a fresh symbol for `None`. A negative number is an error of `operand`.
+    pub fn dim(&self, index: usize, expr: Option<DimExpr>) -> Result<Dim, InferError> {
+        let Some(expr) = expr else { return Ok(self.fresh()) };
+        let negative = expr.as_constant();
+        Dim::from_expr(expr).ok_or_else(|| InferError::Operand {
+            operand: self.name(index),
+            found: format!("a size of {}", negative.unwrap_or_default()),
+            expected: "sizes that are not negative".to_owned(),
+        })
+    }
+
+    /// The size of an axis on which two operands must agree, `a` of this one and `b` of the one at `index`.
+    pub fn same_dim(&self, index: usize, a: &Dim, b: &Dim) -> Result<Dim, InferError> {
+        match (a, b) {
+            (Dim::Known(x), Dim::Known(y)) if x != y => {
+                Err(self.mismatch(index, format!("size {x} where the other operand has {y}")))
+            }
+            (Dim::Known(_), _) => Ok(a.clone()),
+            (_, Dim::Known(_)) => Ok(b.clone()),
+            _ => Ok(a.clone()),
+        }
+    }
+
+    /// The error that the operand at `index` does not fit.
+    pub fn mismatch(&self, index: usize, expected: impl Into<String>) -> InferError {
+        let found = self.optional(index).map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        InferError::Operand { operand: self.name(index), found, expected: expected.into() }
+    }
+
+    /// The type of the operand at `index`, which must have one of `dtypes`.
+    pub fn one_of(&self, index: usize, dtypes: &[DType]) -> Result<&'a TensorType, InferError> {
+        let ty = self.ty(index)?;
+        if dtypes.contains(&ty.dtype) {
+            return Ok(ty);
+        }
+        let names: Vec<&str> = dtypes.iter().map(|dtype| dtype.name()).collect();
+        Err(self.mismatch(index, format!("elements of {}", names.join(", "))))
+    }
+
+    /// The type of the operand at `index`, which must be floating-point.
+    pub fn float(&self, index: usize) -> Result<&'a TensorType, InferError> {
+        let ty = self.ty(index)?;
+        if ty.dtype.is_float() { Ok(ty) } else { Err(self.mismatch(index, "floating-point elements")) }
+    }
+
+    /// The type of the operand at `index`, which must have `rank` axes.
+    pub fn ranked(&self, index: usize, rank: usize) -> Result<&'a TensorType, InferError> {
+        let ty = self.ty(index)?;
+        if ty.rank() == rank { Ok(ty) } else { Err(self.mismatch(index, format!("{rank} axes"))) }
+    }
+
+    /// The type of the operand at `index`, which must have the element type of the operand at `like`.
+    pub fn same_dtype(&self, index: usize, like: usize) -> Result<&'a TensorType, InferError> {
+        let (ty, other) = (self.ty(index)?, self.ty(like)?);
+        if ty.dtype == other.dtype {
+            return Ok(ty);
+        }
+        Err(self.mismatch(index, format!("elements of {} like operand `{}`", other.dtype, self.name(like))))
+    }
+
+    /// The name of the operand at `index`; variadic ones are numbered.
+    pub fn name(&self, index: usize) -> String {
+        operand_name(self.declared, index)
+    }
+
+    /// One past the number of the last symbol handed out.
+    pub(crate) fn next_symbol(&self) -> usize {
+        self.next_symbol.get()
+    }
+
+    fn fact(&self, index: usize) -> Option<&'a Fact> {
+        self.facts.get(index)?.as_ref()
+    }
+}
+
+/// The operands as the reference semantics see them.
+pub struct Inputs<'a> {
+    declared: &'static [Operand],
+    tensors: &'a [Option<Tensor>],
+}
+
+impl<'a> Inputs<'a> {
+    /// The tensors of an operation that declares `declared`.
+    pub fn new(declared: &'static [Operand], tensors: &'a [Option<Tensor>]) -> Self {
+        Self { declared, tensors }
+    }
+
+    /// Number of operands given, absent ones in between included.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether no operand was given.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// The operand at `index`.
+    pub fn tensor(&self, index: usize) -> Result<&'a Tensor, InferError> {
+        self.optional(index)
+            .ok_or_else(|| InferError::Missing { operand: operand_name(self.declared, index) })
+    }
+
+    /// The operand at `index`, or `None` when it was left out.
+    pub fn optional(&self, index: usize) -> Option<&'a Tensor> {
+        self.tensors.get(index)?.as_ref()
+    }
+
+    /// The operands from `index` on that are there.
+    pub fn rest(&self, index: usize) -> impl Iterator<Item = &'a Tensor> {
+        self.tensors.iter().skip(index).flatten()
+    }
+}
+
+fn operand_name(declared: &[Operand], index: usize) -> String {
+    match (declared.get(index), declared.last()) {
+        (Some(operand), _) if operand.arity != Arity::Variadic => operand.name.to_owned(),
+        (_, Some(last)) if last.arity == Arity::Variadic => {
+            format!("{}[{}]", last.name, index + 1 - declared.len())
+        }
+        _ => format!("#{index}"),
+    }
+}
+
+/// [`OpDef`] as a trait object: what generic code sees of an operation it does not know.
+pub trait OpObj: fmt::Debug + Send + Sync {
+    /// The spelling in the text format.
+    fn name(&self) -> &'static str;
+    /// The operands in order.
+    fn operands(&self) -> &'static [Operand];
+    /// Names of the results.
+    fn results(&self) -> &'static [&'static str];
+    /// What passes may assume.
+    fn traits(&self) -> OpTraits;
+    /// See [`OpDef::attrs`].
+    fn attrs(&mut self, visitor: &mut dyn AttrVisitor) -> Result<(), AttrError>;
+    /// See [`OpDef::infer`].
+    fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError>;
+    /// See [`OpDef::eval`].
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError>;
+    /// See [`OpDef::symbolic`].
+    fn symbolic(&self, operands: &Operands<'_>) -> Option<SymTensor>;
+}
+
+impl<O: OpDef> OpObj for O {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+    fn operands(&self) -> &'static [Operand] {
+        O::OPERANDS
+    }
+    fn results(&self) -> &'static [&'static str] {
+        O::RESULTS
+    }
+    fn traits(&self) -> OpTraits {
+        O::TRAITS
+    }
+    fn attrs(&mut self, visitor: &mut dyn AttrVisitor) -> Result<(), AttrError> {
+        OpDef::attrs(self, visitor)
+    }
+    fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
+        OpDef::infer(self, operands)
+    }
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+        OpDef::eval(self, operands, types)
+    }
+    fn symbolic(&self, operands: &Operands<'_>) -> Option<SymTensor> {
+        OpDef::symbolic(self, operands)
+    }
+}
+
+/// An operation that is a variant of [`Op`](super::Op): lets generic code ask whether an op is an `O`.
+pub trait OpVariant: OpDef + Into<super::Op> {
+    /// Its kind.
+    const KIND: OpKind;
+    /// `op` as this operation, when it is one.
+    fn of(op: &super::Op) -> Option<&Self>;
+}
+
+/// The type of the only result: `dtype` with `shape`.
+pub fn single(dtype: DType, shape: Shape) -> Types {
+    smallvec::smallvec![TensorType::new(dtype, shape)]
+}
+
+/// The only result.
+pub fn only(tensor: Tensor) -> Results {
+    smallvec::smallvec![tensor]
+}
+
+/// The sizes of a result type as the reference semantics use them.
+///
+/// # Errors
+/// When a size is not known, which the interpreter rules out for results of [`OpDef::infer`] on known operands.
+pub fn sizes_of(ty: &TensorType) -> Result<crate::tensor::Sizes, EvalError> {
+    let known = ty.shape.as_known().map(|sizes| sizes.iter().map(|size| *size as usize).collect());
+    known.ok_or_else(|| {
+        EvalError::Unsupported(format!("a result of type {ty}, whose sizes depend on its elements"))
+    })
+}

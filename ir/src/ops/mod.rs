@@ -1,0 +1,85 @@
+//! The operations. Each is declared once, in one file with its family, and listed once, here.
+//!
+//! [`Op`] is closed but `#[non_exhaustive]`: inside this file [`Op::def`] is the only exhaustive match, and no other
+//! crate can write one. Consumers attach tables to operations instead.
+
+mod def;
+pub(crate) mod rules;
+
+pub use def::*;
+
+/// Lists the operations by module: expands to the modules, the enum, the conversions and [`ALL_OPS`].
+macro_rules! ops {
+    ($($(#[$doc:meta])* $module:ident => $($op:ident),+ $(,)?;)*) => {
+        $($(#[$doc])* pub mod $module;)*
+        $(pub use $module::{$($op),+};)*
+
+        /// Which operation, without its attributes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum OpKind { $($(#[doc = concat!("[`", stringify!($op), "`](crate::ops::", stringify!($op), ")")] $op,)+)* }
+
+        /// An operation with its attributes.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Op { $($(#[doc = concat!("[`", stringify!($op), "`](crate::ops::", stringify!($op), ")")] $op($op),)+)* }
+
+        impl Op {
+            /// What the operation declares. The only match over all operations.
+            pub fn def(&self) -> &dyn OpObj {
+                match self { $($(Self::$op(op) => op,)+)* }
+            }
+
+            /// As [`def`](Self::def), to write attributes.
+            pub fn def_mut(&mut self) -> &mut dyn OpObj {
+                match self { $($(Self::$op(op) => op,)+)* }
+            }
+
+            /// Which operation this is.
+            pub fn kind(&self) -> OpKind {
+                match self { $($(Self::$op(_) => OpKind::$op,)+)* }
+            }
+        }
+
+        $($(
+            impl From<$op> for Op {
+                fn from(op: $op) -> Self { Self::$op(op) }
+            }
+            impl OpVariant for $op {
+                const KIND: OpKind = OpKind::$op;
+                fn of(op: &Op) -> Option<&Self> {
+                    match op { Op::$op(op) => Some(op), _ => None }
+                }
+            }
+        )+)*
+
+        /// Every operation with its default attributes, in listing order.
+        pub fn all_ops() -> Vec<Op> {
+            vec![$($(Op::$op($op::default()),)+)*]
+        }
+    };
+}
+
+ops! {
+    source => Input, Weight;
+
+    // Elementwise.
+    binary => Add, Sub, Mul, Div;
+    unary => Relu, Sigmoid;
+
+    // Linear algebra, convolution, normalization, attention.
+    matmul => MatMul;
+
+    // Shape and data movement.
+    reshape => Reshape;
+    shape_of => ShapeOf;
+
+    // Quantization and types.
+}
+
+impl Op {
+    /// The operation called `name` in the text format, with its default attributes.
+    pub fn by_name(name: &str) -> Option<Self> {
+        all_ops().into_iter().find(|op| op.def().name() == name)
+    }
+}
