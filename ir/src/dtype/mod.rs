@@ -3,6 +3,7 @@
 //! Types narrower than a byte are stored packed, the first element in the low bits of a byte.
 
 pub mod minifloat;
+pub mod packed;
 
 use std::fmt;
 use std::str::FromStr;

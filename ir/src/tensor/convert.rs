@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use half::{bf16, f16};
 
 use super::{Element, Number, Tensor, TensorError, compute_dtype};
-use crate::dtype::{DType, minifloat};
+use crate::dtype::DType;
+use crate::dtype::minifloat::Codec;
+use crate::dtype::packed::PackedWidth;
 
 impl Tensor {
     /// The elements in the type `T` they are computed in; `T` must be the one that
@@ -105,9 +107,9 @@ impl Tensor {
             DType::F32 => Self::from_vec(sizes, values.to_vec()),
             DType::F16 => Self::from_vec(sizes, values.iter().map(|value| f16::from_f32(*value)).collect()),
             DType::BF16 => Self::from_vec(sizes, values.iter().map(|value| bf16::from_f32(*value)).collect()),
-            _ => match minifloat::Format::of(dtype) {
-                Some(format) => {
-                    let codes: Vec<u8> = values.iter().map(|value| format.encode_f32(*value, true)).collect();
+            _ => match Codec::of(dtype) {
+                Some(codec) => {
+                    let codes: Vec<u8> = values.iter().map(|value| codec.encode_f32(*value, true)).collect();
                     Self::from_codes(dtype, sizes, &codes)
                 }
                 None => {
@@ -120,8 +122,8 @@ impl Tensor {
     /// Elements of at most 8 bits from one code per byte, packed where the type is narrower.
     pub fn from_codes(dtype: DType, sizes: &[usize], codes: &[u8]) -> Result<Self, TensorError> {
         let packed = match dtype.bits() {
-            4 => minifloat::pack(codes, 4),
-            2 => minifloat::pack(codes, 2),
+            4 => PackedWidth::Four.pack_unsigned(codes),
+            2 => PackedWidth::Two.pack_unsigned(codes),
             8 => codes.to_vec(),
             _ => {
                 return Err(TensorError::DType {
@@ -136,7 +138,8 @@ impl Tensor {
     /// One code per element of a type of at most 8 bits, not sign-extended.
     pub fn to_codes(&self) -> Vec<u8> {
         match self.dtype().bits() {
-            bits @ (2 | 4) => minifloat::unpack(self.bytes(), bits, self.len()),
+            4 => PackedWidth::Four.codes(self.bytes()).take(self.len()).collect(),
+            2 => PackedWidth::Two.codes(self.bytes()).take(self.len()).collect(),
             _ => self.bytes().to_vec(),
         }
     }
@@ -145,8 +148,11 @@ impl Tensor {
         match self.dtype() {
             DType::F16 => self.stored::<f16>().iter().map(|value| value.to_f32()).collect(),
             DType::BF16 => self.stored::<bf16>().iter().map(|value| value.to_f32()).collect(),
-            dtype => match minifloat::Format::of(dtype) {
-                Some(format) => self.to_codes().into_iter().map(|code| format.decode(code)).collect(),
+            dtype => match Codec::of(dtype) {
+                Some(codec) => {
+                    let values = codec.values();
+                    self.to_codes().into_iter().map(|code| values[usize::from(code)]).collect()
+                }
                 None => self.stored::<f32>().into_owned(),
             },
         }
