@@ -7,6 +7,7 @@ pub mod dtype;
 pub mod entity;
 pub mod graph;
 pub mod interpret;
+#[cfg_attr(not(test), expect(dead_code, reason = "the operations that call the kernels follow"))]
 mod kernels;
 pub mod loc;
 pub mod module;
