@@ -12,6 +12,7 @@ use super::OpKind;
 use crate::attr::{AttrError, AttrVisitor};
 use crate::dtype::DType;
 use crate::entity::Entity;
+use crate::kernels::KernelError;
 use crate::tensor::{Tensor, TensorError};
 use crate::types::{Dim, DimExpr, Known, Shape, SymId, SymTensor, TensorType};
 
@@ -170,6 +171,13 @@ pub enum EvalError {
     /// The operation has no reference semantics for this combination.
     #[error("not supported: {0}")]
     Unsupported(String),
+}
+
+/// Type rules rule these out, so one is a combination that they let through.
+impl From<KernelError> for EvalError {
+    fn from(error: KernelError) -> Self {
+        Self::Unsupported(error.to_string())
+    }
 }
 
 /// What is known of one operand.

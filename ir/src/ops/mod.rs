@@ -4,7 +4,10 @@
 //! crate can write one. Consumers attach tables to operations instead.
 
 mod def;
+pub(crate) mod products;
 pub(crate) mod rules;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use def::*;
 
@@ -69,6 +72,7 @@ ops! {
 
     // Linear algebra, convolution, normalization, attention.
     matmul => MatMul;
+    gemm => Gemm;
 
     // Shape and data movement.
     reshape => Reshape;

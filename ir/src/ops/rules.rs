@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{InferError, Operands};
-use crate::types::{Dim, DimExpr, Shape};
+use crate::types::{Dim, DimExpr, Shape, TensorType};
 
 /// The shape of operands broadcast together, aligned at the last axis: axes of size 1 stretch.
 ///
@@ -38,6 +38,30 @@ pub(crate) fn broadcast_pair(
         _ => Ok(operands.fresh()),
     };
     (0..rank).map(dim).collect()
+}
+
+/// The type of the operand at `index`, whose elements must be numbers: truth values are not.
+pub(crate) fn number<'a>(operands: &Operands<'a>, index: usize) -> Result<&'a TensorType, InferError> {
+    let ty = operands.ty(index)?;
+    if ty.dtype.is_float() || ty.dtype.is_integer() {
+        Ok(ty)
+    } else {
+        Err(operands.mismatch(index, "numbers"))
+    }
+}
+
+/// Checks that the operand at `index` stretches to `shape`: aligned at the last axis, each of its sizes is the one of
+/// `shape` or 1.
+pub(crate) fn stretches_to(operands: &Operands<'_>, index: usize, shape: &Shape) -> Result<(), InferError> {
+    let own = &operands.ty(index)?.shape;
+    let fits = |(own, wanted): (&Dim, &Dim)| match (own.known(), wanted.known()) {
+        (Some(own), Some(wanted)) => own == 1 || own == wanted,
+        _ => true,
+    };
+    if own.rank() <= shape.rank() && own.iter().rev().zip(shape.iter().rev()).all(fits) {
+        return Ok(());
+    }
+    Err(operands.mismatch(index, format!("sizes that stretch to {shape}")))
 }
 
 /// The axis that `axis` means in a tensor of `rank` axes; negative ones count from the end.
