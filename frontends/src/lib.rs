@@ -1,1 +1,3 @@
 //! Model and tensor readers.
+
+pub mod onnx;

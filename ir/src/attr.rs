@@ -122,6 +122,14 @@ pub trait AttrValue {
     fn to_attr(&self) -> Attr;
     /// Takes `attr`, or says what would have been right: the `Err` completes "expected ..".
     fn set_attr(&mut self, attr: &Attr) -> Result<(), String>;
+    /// Whether it takes an [`Attr::DType`], which files write as a number.
+    fn is_dtype(&self) -> bool {
+        false
+    }
+    /// Whether there is no value, and so nothing to write.
+    fn is_absent(&self) -> bool {
+        false
+    }
 }
 
 impl AttrValue for bool {
@@ -228,6 +236,9 @@ impl AttrValue for DType {
         *self = *value;
         Ok(())
     }
+    fn is_dtype(&self) -> bool {
+        true
+    }
 }
 
 /// A field that may be absent; absent fields are not printed, so only `None` may be the default.
@@ -240,6 +251,12 @@ impl<T: AttrValue + Default> AttrValue for Option<T> {
         value.set_attr(attr)?;
         *self = Some(value);
         Ok(())
+    }
+    fn is_dtype(&self) -> bool {
+        T::default().is_dtype()
+    }
+    fn is_absent(&self) -> bool {
+        self.is_none()
     }
 }
 

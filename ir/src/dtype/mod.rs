@@ -9,11 +9,12 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The type of one element of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DType {
     /// IEEE 754 binary64.
     F64,
     /// IEEE 754 binary32.
+    #[default]
     F32,
     /// IEEE 754 binary16.
     F16,

@@ -54,22 +54,13 @@ impl Convolution {
         let [out_channels, input_channels] = leading("weight shape", parameters.weight_shape)?;
         let groups = parameters.groups;
         if groups == 0 {
-            return Err(KernelError::Zero {
-                what: "number of groups",
-            });
+            return Err(KernelError::Zero { what: "number of groups" });
         }
-        let expected = input_channels
-            .checked_mul(groups)
-            .ok_or(KernelError::TooLarge {
-                what: "input channels",
-            })?;
+        let expected =
+            input_channels.checked_mul(groups).ok_or(KernelError::TooLarge { what: "input channels" })?;
         expect_equal("input channels", channels, expected)?;
         if !out_channels.is_multiple_of(groups) {
-            return Err(KernelError::Groups {
-                what: "output channels",
-                found: out_channels,
-                groups,
-            });
+            return Err(KernelError::Groups { what: "output channels", found: out_channels, groups });
         }
         let (input, kernel) = (&parameters.input_shape[2..], &parameters.weight_shape[2..]);
         let output = output_plane(parameters, input, kernel)?;
@@ -82,25 +73,10 @@ impl Convolution {
             pads_begin: parameters.pads_begin,
         })?;
         let output_channels = out_channels / groups;
-        checked_product(
-            "input",
-            &[batch, groups, input_channels, window.input_size()],
-        )?;
-        checked_product(
-            "weight",
-            &[groups, output_channels, input_channels, window.taps()],
-        )?;
-        checked_product(
-            "output",
-            &[batch, groups, output_channels, window.positions()],
-        )?;
-        Ok(Self {
-            window,
-            batch,
-            groups,
-            input_channels,
-            output_channels,
-        })
+        checked_product("input", &[batch, groups, input_channels, window.input_size()])?;
+        checked_product("weight", &[groups, output_channels, input_channels, window.taps()])?;
+        checked_product("output", &[batch, groups, output_channels, window.positions()])?;
+        Ok(Self { window, batch, groups, input_channels, output_channels })
     }
 
     /// Batch, output channels, then the spatial lengths of the output.
@@ -126,33 +102,17 @@ impl Convolution {
         let output_size = self.output_channels * positions;
         let jobs = self.batch * self.groups;
         expect_equal("number of input elements", input.len(), jobs * input_size)?;
-        expect_equal(
-            "number of weight elements",
-            weight.len(),
-            self.groups * weight_size,
-        )?;
-        expect_equal(
-            "number of output elements",
-            output.len(),
-            jobs * output_size,
-        )?;
+        expect_equal("number of weight elements", weight.len(), self.groups * weight_size)?;
+        expect_equal("number of output elements", output.len(), jobs * output_size)?;
         if let Some(bias) = bias {
-            expect_equal(
-                "number of bias elements",
-                bias.len(),
-                self.groups * self.output_channels,
-            )?;
+            expect_equal("number of bias elements", bias.len(), self.groups * self.output_channels)?;
         }
         if output.is_empty() {
             return Ok(());
         }
         for_each_chunk(output, output_size, |job, sums, threads| {
             let group = job % self.groups;
-            fill_with_bias(
-                sums,
-                positions,
-                bias.map(|bias| &bias[group * self.output_channels..]),
-            );
+            fill_with_bias(sums, positions, bias.map(|bias| &bias[group * self.output_channels..]));
             let input = &input[job * input_size..][..input_size];
             let weight = &weight[group * weight_size..][..weight_size];
             if self.input_channels == 1 && self.groups > 1 {
@@ -187,8 +147,7 @@ impl Convolution {
         let mut columns = Vec::new();
         for tile in tiles::<T>(positions, depth) {
             columns.resize(depth * tile.len(), T::default());
-            self.window
-                .gather_columns(input, &tile, &mut columns, threads);
+            self.window.gather_columns(input, &tile, &mut columns, threads);
             let gathered = Matrix::row_major(&columns, depth, tile.len())?;
             let shape = [self.output_channels, tile.len()];
             let mut target = MatrixMut::new(&mut sums[tile.start..], shape, positions)?;
@@ -205,8 +164,7 @@ impl Convolution {
                 self.window.for_each_run(tap, 0..positions, |run| {
                     let sums = sums[run.position..][..run.length].iter_mut();
                     let values = plane[run.source..].iter().step_by(run.stride);
-                    sums.zip(values)
-                        .for_each(|(sum, &value)| *sum = T::multiply_add(*sum, value, factor));
+                    sums.zip(values).for_each(|(sum, &value)| *sum = T::multiply_add(*sum, value, factor));
                 });
             }
         }
@@ -232,16 +190,9 @@ pub(crate) fn for_each_chunk<T: Send>(
 }
 
 /// Sets each plane of `positions` sums to its bias, or to zero.
-pub(crate) fn fill_with_bias<T: Copy + Default>(
-    sums: &mut [T],
-    positions: usize,
-    bias: Option<&[T]>,
-) {
+pub(crate) fn fill_with_bias<T: Copy + Default>(sums: &mut [T], positions: usize, bias: Option<&[T]>) {
     match bias {
-        Some(bias) => sums
-            .chunks_mut(positions)
-            .zip(bias)
-            .for_each(|(plane, &bias)| plane.fill(bias)),
+        Some(bias) => sums.chunks_mut(positions).zip(bias).for_each(|(plane, &bias)| plane.fill(bias)),
         None => sums.fill(T::default()),
     }
 }
@@ -252,25 +203,15 @@ pub(crate) fn fill_with_bias<T: Copy + Default>(
 pub(crate) fn tiles<T>(positions: usize, depth: usize) -> impl Iterator<Item = Range<usize>> {
     // Multiples of 64 suit the vector width of the matrix product.
     let fitting = TILE_BYTES / (depth.max(1) * size_of::<T>()).max(1);
-    let tile = if fitting >= 64 {
-        fitting / 64 * 64
-    } else {
-        fitting.max(1)
-    };
-    (0..positions)
-        .step_by(tile)
-        .map(move |start| start..positions.min(start.saturating_add(tile)))
+    let tile = if fitting >= 64 { fitting / 64 * 64 } else { fitting.max(1) };
+    (0..positions).step_by(tile).map(move |start| start..positions.min(start.saturating_add(tile)))
 }
 
 /// The first two entries of a shape with at least one spatial axis.
 pub(crate) fn leading(what: &'static str, shape: &[usize]) -> Result<[usize; 2], KernelError> {
     match *shape {
         [first, second, _, ..] => Ok([first, second]),
-        _ => Err(KernelError::Rank {
-            what,
-            found: shape.len(),
-            expected: 3,
-        }),
+        _ => Err(KernelError::Rank { what, found: shape.len(), expected: 3 }),
     }
 }
 
@@ -280,13 +221,7 @@ fn output_plane(
     input: &[usize],
     kernel: &[usize],
 ) -> Result<Spatial, KernelError> {
-    let ConvolutionParameters {
-        strides,
-        dilations,
-        pads_begin,
-        pads_end,
-        ..
-    } = *parameters;
+    let ConvolutionParameters { strides, dilations, pads_begin, pads_end, .. } = *parameters;
     let lists = [
         ("kernel", kernel),
         ("strides", strides),

@@ -44,24 +44,16 @@ pub(crate) struct TransposedConvolution {
 
 impl TransposedConvolution {
     /// Checks the parameters against each other.
-    pub(crate) fn new(
-        parameters: &TransposedConvolutionParameters<'_>,
-    ) -> Result<Self, KernelError> {
+    pub(crate) fn new(parameters: &TransposedConvolutionParameters<'_>) -> Result<Self, KernelError> {
         let [batch, channels] = leading("input shape", parameters.input_shape)?;
         let [weight_channels, output_channels] = leading("weight shape", parameters.weight_shape)?;
         let groups = parameters.groups;
         if groups == 0 {
-            return Err(KernelError::Zero {
-                what: "number of groups",
-            });
+            return Err(KernelError::Zero { what: "number of groups" });
         }
         expect_equal("input channels of the weight", weight_channels, channels)?;
         if !channels.is_multiple_of(groups) {
-            return Err(KernelError::Groups {
-                what: "input channels",
-                found: channels,
-                groups,
-            });
+            return Err(KernelError::Groups { what: "input channels", found: channels, groups });
         }
         let spatial_axes = parameters.input_shape.len() - 2;
         expect_rank(&[("output plane", parameters.output_plane)], spatial_axes)?;
@@ -74,25 +66,10 @@ impl TransposedConvolution {
             pads_begin: parameters.pads_begin,
         })?;
         let input_channels = channels / groups;
-        checked_product(
-            "input",
-            &[batch, groups, input_channels, window.positions()],
-        )?;
-        checked_product(
-            "weight",
-            &[groups, input_channels, output_channels, window.taps()],
-        )?;
-        checked_product(
-            "output",
-            &[batch, groups, output_channels, window.input_size()],
-        )?;
-        Ok(Self {
-            window,
-            batch,
-            groups,
-            input_channels,
-            output_channels,
-        })
+        checked_product("input", &[batch, groups, input_channels, window.positions()])?;
+        checked_product("weight", &[groups, input_channels, output_channels, window.taps()])?;
+        checked_product("output", &[batch, groups, output_channels, window.input_size()])?;
+        Ok(Self { window, batch, groups, input_channels, output_channels })
     }
 
     /// Applies the transposed convolution and adds one `bias` per output channel, all row-major.
@@ -109,33 +86,17 @@ impl TransposedConvolution {
         let output_size = self.output_channels * plane_size;
         let jobs = self.batch * self.groups;
         expect_equal("number of input elements", input.len(), jobs * input_size)?;
-        expect_equal(
-            "number of weight elements",
-            weight.len(),
-            self.groups * weight_size,
-        )?;
-        expect_equal(
-            "number of output elements",
-            output.len(),
-            jobs * output_size,
-        )?;
+        expect_equal("number of weight elements", weight.len(), self.groups * weight_size)?;
+        expect_equal("number of output elements", output.len(), jobs * output_size)?;
         if let Some(bias) = bias {
-            expect_equal(
-                "number of bias elements",
-                bias.len(),
-                self.groups * self.output_channels,
-            )?;
+            expect_equal("number of bias elements", bias.len(), self.groups * self.output_channels)?;
         }
         if output.is_empty() {
             return Ok(());
         }
         for_each_chunk(output, output_size, |job, sums, threads| {
             let group = job % self.groups;
-            fill_with_bias(
-                sums,
-                plane_size,
-                bias.map(|bias| &bias[group * self.output_channels..]),
-            );
+            fill_with_bias(sums, plane_size, bias.map(|bias| &bias[group * self.output_channels..]));
             let input = &input[job * input_size..][..input_size];
             let weight = &weight[group * weight_size..][..weight_size];
             self.run_group(input, weight, sums, threads)
@@ -165,8 +126,7 @@ impl TransposedConvolution {
             let values = Matrix::new(input, shape, [positions, 1])?;
             let mut products = MatrixMut::row_major(&mut columns, depth, tile.len())?;
             multiply(weight, values, &mut products, Store::Replace, threads)?;
-            self.window
-                .scatter_columns(&columns, &tile, sums, T::add, threads);
+            self.window.scatter_columns(&columns, &tile, sums, T::add, threads);
         }
         Ok(())
     }

@@ -200,29 +200,18 @@ fn multiply_exact_slice(
     store: Store,
     threads: Threads,
 ) {
-    let (rows, columns, row_stride, depth) = (
-        result.rows(),
-        result.columns(),
-        result.row_stride(),
-        slice.len(),
-    );
+    let (rows, columns, row_stride, depth) =
+        (result.rows(), result.columns(), result.row_stride(), slice.len());
     let widen = |byte: CenteredByte| f32::from(byte.0);
     let left = lhs.gather(0..rows, slice.clone(), widen);
     let right = rhs.gather(slice, 0..columns, widen);
     let mut product = vec![0.0_f32; rows * columns];
-    let operands = (
-        Matrix::row_major(&left, rows, depth),
-        Matrix::row_major(&right, depth, columns),
-    );
+    let operands = (Matrix::row_major(&left, rows, depth), Matrix::row_major(&right, depth, columns));
     let target = MatrixMut::row_major(&mut product, rows, columns);
     if let ((Ok(left), Ok(right)), Ok(mut target)) = (operands, target) {
         multiply_floats(left, right, &mut target, Store::Replace, threads, 1.0);
     }
-    for (sums, products) in result
-        .values()
-        .chunks_mut(row_stride)
-        .zip(product.chunks(columns))
-    {
+    for (sums, products) in result.values().chunks_mut(row_stride).zip(product.chunks(columns)) {
         for (sum, &product) in sums.iter_mut().zip(products) {
             let kept = if store == Store::Add { *sum } else { 0 };
             *sum = kept.wrapping_add(product as i32);
@@ -238,12 +227,7 @@ fn multiply_by_rows<T: Element>(
     store: Store,
     threads: Threads,
 ) {
-    let (rows, columns, depth, row_stride) = (
-        lhs.rows(),
-        rhs.columns(),
-        lhs.columns(),
-        result.row_stride(),
-    );
+    let (rows, columns, depth, row_stride) = (lhs.rows(), rhs.columns(), lhs.columns(), result.row_stride());
     let right = rhs.gather(0..depth, 0..columns, |value| value);
     let fill_row = |row: usize, sums: &mut [T::Sum]| {
         let sums = &mut sums[..columns];
@@ -258,17 +242,12 @@ fn multiply_by_rows<T: Element>(
         }
     };
     let target = result.values();
-    if threads == Threads::All && rows.saturating_mul(columns).saturating_mul(depth) > PARALLEL_WORK
-    {
+    if threads == Threads::All && rows.saturating_mul(columns).saturating_mul(depth) > PARALLEL_WORK {
         let chunks = target.par_chunks_mut(row_stride).take(rows);
-        chunks
-            .enumerate()
-            .for_each(|(row, sums)| fill_row(row, sums));
+        chunks.enumerate().for_each(|(row, sums)| fill_row(row, sums));
     } else {
         let chunks = target.chunks_mut(row_stride).take(rows);
-        chunks
-            .enumerate()
-            .for_each(|(row, sums)| fill_row(row, sums));
+        chunks.enumerate().for_each(|(row, sums)| fill_row(row, sums));
     }
 }
 

@@ -23,25 +23,12 @@ impl<'a, T> Matrix<'a, T> {
     ) -> Result<Self, KernelError> {
         check_bounds(values.len(), [rows, columns], [row_stride, column_stride])?;
         // A stride that is never walked may be anything; bounding it lets every stride be read as a signed offset.
-        let (row_stride, column_stride) = (
-            row_stride.min(values.len()),
-            column_stride.min(values.len()),
-        );
-        Ok(Self {
-            values,
-            rows,
-            columns,
-            row_stride,
-            column_stride,
-        })
+        let (row_stride, column_stride) = (row_stride.min(values.len()), column_stride.min(values.len()));
+        Ok(Self { values, rows, columns, row_stride, column_stride })
     }
 
     /// A view of `values` as rows that lie one after another.
-    pub(crate) fn row_major(
-        values: &'a [T],
-        rows: usize,
-        columns: usize,
-    ) -> Result<Self, KernelError> {
+    pub(crate) fn row_major(values: &'a [T], rows: usize, columns: usize) -> Result<Self, KernelError> {
         Self::new(values, [rows, columns], [columns, 1])
     }
 
@@ -129,27 +116,14 @@ impl<'a, T> MatrixMut<'a, T> {
     ) -> Result<Self, KernelError> {
         check_bounds(values.len(), [rows, columns], [row_stride, 1])?;
         if rows > 1 && row_stride < columns {
-            return Err(KernelError::Mismatch {
-                what: "row stride",
-                found: row_stride,
-                expected: columns,
-            });
+            return Err(KernelError::Mismatch { what: "row stride", found: row_stride, expected: columns });
         }
         let row_stride = if rows <= 1 { columns } else { row_stride };
-        Ok(Self {
-            values,
-            rows,
-            columns,
-            row_stride,
-        })
+        Ok(Self { values, rows, columns, row_stride })
     }
 
     /// A view of `values` as rows that lie one after another.
-    pub(crate) fn row_major(
-        values: &'a mut [T],
-        rows: usize,
-        columns: usize,
-    ) -> Result<Self, KernelError> {
+    pub(crate) fn row_major(values: &'a mut [T], rows: usize, columns: usize) -> Result<Self, KernelError> {
         Self::new(values, [rows, columns], columns)
     }
 
@@ -190,19 +164,11 @@ fn check_bounds(
     }
     let last_row = (rows - 1).checked_mul(row_stride);
     let last_column = (columns - 1).checked_mul(column_stride);
-    let last = last_row
-        .zip(last_column)
-        .and_then(|(row, column)| row.checked_add(column));
+    let last = last_row.zip(last_column).and_then(|(row, column)| row.checked_add(column));
     if last.is_some_and(|last| last < length) {
         Ok(())
     } else {
-        Err(KernelError::MatrixBounds {
-            rows,
-            columns,
-            row_stride,
-            column_stride,
-            length,
-        })
+        Err(KernelError::MatrixBounds { rows, columns, row_stride, column_stride, length })
     }
 }
 
@@ -235,9 +201,7 @@ mod tests {
     #[test]
     fn transposed_exchanges_the_axes() {
         let values = [1, 2, 3, 4, 5, 6];
-        let matrix = Matrix::row_major(&values, 2, 3)
-            .expect("in bounds")
-            .transposed();
+        let matrix = Matrix::row_major(&values, 2, 3).expect("in bounds").transposed();
         assert_eq!((matrix.rows(), matrix.columns()), (3, 2));
         assert_eq!(matrix.gather(0..3, 0..2, |value| value), [1, 4, 2, 5, 3, 6]);
     }

@@ -92,34 +92,15 @@ pub(crate) enum KernelError {
 }
 
 /// Checks that `found` equals `expected`, naming the size in the error.
-pub(crate) fn expect_equal(
-    what: &'static str,
-    found: usize,
-    expected: usize,
-) -> Result<(), KernelError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(KernelError::Mismatch {
-            what,
-            found,
-            expected,
-        })
-    }
+pub(crate) fn expect_equal(what: &'static str, found: usize, expected: usize) -> Result<(), KernelError> {
+    if found == expected { Ok(()) } else { Err(KernelError::Mismatch { what, found, expected }) }
 }
 
 /// Checks that each named list has `expected` entries.
-pub(crate) fn expect_rank(
-    lists: &[(&'static str, &[usize])],
-    expected: usize,
-) -> Result<(), KernelError> {
+pub(crate) fn expect_rank(lists: &[(&'static str, &[usize])], expected: usize) -> Result<(), KernelError> {
     match lists.iter().find(|(_, list)| list.len() != expected) {
         None => Ok(()),
-        Some(&(what, list)) => Err(KernelError::Rank {
-            what,
-            found: list.len(),
-            expected,
-        }),
+        Some(&(what, list)) => Err(KernelError::Rank { what, found: list.len(), expected }),
     }
 }
 

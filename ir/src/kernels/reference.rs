@@ -82,21 +82,14 @@ impl Case {
     pub(crate) fn transposed_plane(&self) -> Option<Vec<usize>> {
         let spans = self.spans();
         let length = |axis: usize| {
-            let full = (self.input[axis] - 1) * self.strides[axis]
-                + spans[axis]
-                + self.output_padding[axis];
-            full.checked_sub(self.pads_begin[axis] + self.pads_end[axis])
-                .filter(|&length| length > 0)
+            let full = (self.input[axis] - 1) * self.strides[axis] + spans[axis] + self.output_padding[axis];
+            full.checked_sub(self.pads_begin[axis] + self.pads_end[axis]).filter(|&length| length > 0)
         };
         (0..self.input.len()).map(length).collect()
     }
 
     pub(crate) fn input_shape(&self) -> Vec<usize> {
-        [
-            &[self.batch, self.groups * self.input_channels],
-            &self.input[..],
-        ]
-        .concat()
+        [&[self.batch, self.groups * self.input_channels], &self.input[..]].concat()
     }
 
     pub(crate) fn input_length(&self) -> usize {
@@ -104,10 +97,7 @@ impl Case {
     }
 
     pub(crate) fn weight_length(&self) -> usize {
-        self.groups
-            * self.input_channels
-            * self.output_channels
-            * self.kernel.iter().product::<usize>()
+        self.groups * self.input_channels * self.output_channels * self.kernel.iter().product::<usize>()
     }
 
     pub(crate) fn bias_length(&self) -> usize {
@@ -115,78 +105,47 @@ impl Case {
     }
 
     /// The forward convolution.
-    pub(crate) fn forward(
-        &self,
-        input: &[f64],
-        weight: &[f64],
-        bias: Option<&[f64]>,
-    ) -> Vec<Expected> {
+    pub(crate) fn forward(&self, input: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<Expected> {
         let plane = self.forward_plane().expect("a kernel that fits");
-        self.walk(
-            &plane,
-            bias,
-            |[batch, group, from, to], tap, position, sums| {
-                let source = three(&self.input, 1);
-                let place = self.reached(position, tap, source)?;
-                let weight_row = (group * self.output_channels + to) * self.input_channels + from;
-                let factor =
-                    weight[weight_row * size(&self.kernel) + index(tap, three(&self.kernel, 1))];
-                let channel = (batch * self.groups + group) * self.input_channels + from;
-                let value = input[channel * size(&self.input) + index(place, source)];
-                let sum = (batch * self.groups + group) * self.output_channels + to;
-                sums[sum * size(&plane) + index(position, three(&plane, 1))].add(value * factor);
-                Some(())
-            },
-        )
+        self.walk(&plane, bias, |[batch, group, from, to], tap, position, sums| {
+            let source = three(&self.input, 1);
+            let place = self.reached(position, tap, source)?;
+            let weight_row = (group * self.output_channels + to) * self.input_channels + from;
+            let factor = weight[weight_row * size(&self.kernel) + index(tap, three(&self.kernel, 1))];
+            let channel = (batch * self.groups + group) * self.input_channels + from;
+            let value = input[channel * size(&self.input) + index(place, source)];
+            let sum = (batch * self.groups + group) * self.output_channels + to;
+            sums[sum * size(&plane) + index(position, three(&plane, 1))].add(value * factor);
+            Some(())
+        })
     }
 
     /// The transposed convolution.
-    pub(crate) fn transposed(
-        &self,
-        input: &[f64],
-        weight: &[f64],
-        bias: Option<&[f64]>,
-    ) -> Vec<Expected> {
+    pub(crate) fn transposed(&self, input: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<Expected> {
         let plane = self.transposed_plane().expect("an output plane");
-        self.walk_to(
-            &self.input,
-            &plane,
-            bias,
-            |[batch, group, from, to], tap, position, sums| {
-                let target = three(&plane, 1);
-                let place = self.reached(position, tap, target)?;
-                let weight_row = (group * self.input_channels + from) * self.output_channels + to;
-                let factor =
-                    weight[weight_row * size(&self.kernel) + index(tap, three(&self.kernel, 1))];
-                let channel = (batch * self.groups + group) * self.input_channels + from;
-                let value =
-                    input[channel * size(&self.input) + index(position, three(&self.input, 1))];
-                let sum = (batch * self.groups + group) * self.output_channels + to;
-                sums[sum * size(&plane) + index(place, target)].add(value * factor);
-                Some(())
-            },
-        )
+        self.walk_to(&self.input, &plane, bias, |[batch, group, from, to], tap, position, sums| {
+            let target = three(&plane, 1);
+            let place = self.reached(position, tap, target)?;
+            let weight_row = (group * self.input_channels + from) * self.output_channels + to;
+            let factor = weight[weight_row * size(&self.kernel) + index(tap, three(&self.kernel, 1))];
+            let channel = (batch * self.groups + group) * self.input_channels + from;
+            let value = input[channel * size(&self.input) + index(position, three(&self.input, 1))];
+            let sum = (batch * self.groups + group) * self.output_channels + to;
+            sums[sum * size(&plane) + index(place, target)].add(value * factor);
+            Some(())
+        })
     }
 
     /// Where the window at `position` reaches with `tap`, if that is inside a plane of `lengths`.
-    fn reached(
-        &self,
-        position: [usize; 3],
-        tap: [usize; 3],
-        lengths: [usize; 3],
-    ) -> Option<[usize; 3]> {
-        let (strides, dilations, pads) = (
-            three(&self.strides, 1),
-            three(&self.dilations, 1),
-            three(&self.pads_begin, 0),
-        );
+    fn reached(&self, position: [usize; 3], tap: [usize; 3], lengths: [usize; 3]) -> Option<[usize; 3]> {
+        let (strides, dilations, pads) =
+            (three(&self.strides, 1), three(&self.dilations, 1), three(&self.pads_begin, 0));
         let mut place = [0; 3];
         for axis in 0..3 {
-            let coordinate = (position[axis] * strides[axis] + tap[axis] * dilations[axis]) as i64
-                - pads[axis] as i64;
-            place[axis] = usize::try_from(coordinate)
-                .ok()
-                .filter(|&coordinate| coordinate < lengths[axis])?;
+            let coordinate =
+                (position[axis] * strides[axis] + tap[axis] * dilations[axis]) as i64 - pads[axis] as i64;
+            place[axis] =
+                usize::try_from(coordinate).ok().filter(|&coordinate| coordinate < lengths[axis])?;
         }
         Some(place)
     }
@@ -213,24 +172,14 @@ impl Case {
         for (element, sum) in sums.iter_mut().enumerate() {
             sum.add(bias.map_or(0.0, |bias| bias[element / size(plane) % channels]));
         }
-        let outer = [
-            self.batch,
-            self.groups,
-            self.input_channels,
-            self.output_channels,
-        ];
+        let outer = [self.batch, self.groups, self.input_channels, self.output_channels];
         for flat in 0..outer.iter().product() {
             let channels = coordinates(flat, outer);
             for tap in 0..size(&self.kernel) {
                 let tap = coordinates(tap, three(&self.kernel, 1));
                 for position in 0..size(positions) {
                     // What falls on padding adds nothing.
-                    let _ = visit(
-                        channels,
-                        tap,
-                        coordinates(position, three(positions, 1)),
-                        &mut sums,
-                    );
+                    let _ = visit(channels, tap, coordinates(position, three(positions, 1)), &mut sums);
                 }
             }
         }
@@ -275,9 +224,7 @@ pub(crate) fn bytes(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
         // The multiplier and increment of Knuth's MMIX generator.
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
     (0..length).map(|_| next()).collect()
@@ -309,17 +256,12 @@ pub(crate) fn assert_close(found: &[f64], expected: &[Expected], tolerance: f64)
 }
 
 /// The product of two row-major matrices.
-pub(crate) fn product(
-    lhs: &[f64],
-    rhs: &[f64],
-    [rows, depth, columns]: [usize; 3],
-) -> Vec<Expected> {
+pub(crate) fn product(lhs: &[f64], rhs: &[f64], [rows, depth, columns]: [usize; 3]) -> Vec<Expected> {
     let mut sums = vec![Expected::default(); rows * columns];
     for row in 0..rows {
         for column in 0..columns {
             for inner in 0..depth {
-                sums[row * columns + column]
-                    .add(lhs[row * depth + inner] * rhs[inner * columns + column]);
+                sums[row * columns + column].add(lhs[row * depth + inner] * rhs[inner * columns + column]);
             }
         }
     }

@@ -58,14 +58,7 @@ pub(crate) struct Run {
 impl Window {
     /// A window of the given sizes; an error if the lists differ in length or an index could overflow.
     pub(crate) fn new(parameters: &WindowParameters<'_>) -> Result<Self, KernelError> {
-        let &WindowParameters {
-            input,
-            output,
-            kernel,
-            strides,
-            dilations,
-            pads_begin,
-        } = parameters;
+        let &WindowParameters { input, output, kernel, strides, dilations, pads_begin } = parameters;
         let lists = [
             ("output plane", output),
             ("kernel", kernel),
@@ -75,9 +68,7 @@ impl Window {
         ];
         expect_rank(&lists, input.len())?;
         if input.is_empty() {
-            return Err(KernelError::Zero {
-                what: "number of spatial axes",
-            });
+            return Err(KernelError::Zero { what: "number of spatial axes" });
         }
         if strides.contains(&0) {
             return Err(KernelError::Zero { what: "stride" });
@@ -85,29 +76,16 @@ impl Window {
         if dilations.contains(&0) {
             return Err(KernelError::Zero { what: "dilation" });
         }
-        for (what, list) in [
-            ("input plane", input),
-            ("output plane", output),
-            ("kernel", kernel),
-        ] {
+        for (what, list) in [("input plane", input), ("output plane", output), ("kernel", kernel)] {
             checked_product(what, list)?;
         }
         let reach_fits = (0..input.len()).all(|axis| reach_fits(parameters, axis));
         if !reach_fits {
-            return Err(KernelError::TooLarge {
-                what: "reach of the kernel",
-            });
+            return Err(KernelError::TooLarge { what: "reach of the kernel" });
         }
         let [input, output, kernel, strides, dilations, pads_begin] =
             [input, output, kernel, strides, dilations, pads_begin].map(SmallVec::from_slice);
-        Ok(Self {
-            input,
-            output,
-            kernel,
-            strides,
-            dilations,
-            pads_begin,
-        })
+        Ok(Self { input, output, kernel, strides, dilations, pads_begin })
     }
 
     /// Number of elements in one input plane.
@@ -141,22 +119,14 @@ impl Window {
     /// Calls `visit` for every run of `positions` at the tap of row-major index `tap`, in order of position.
     ///
     /// Positions in no run read padding.
-    pub(crate) fn for_each_run(
-        &self,
-        tap: usize,
-        positions: Range<usize>,
-        mut visit: impl FnMut(Run),
-    ) {
+    pub(crate) fn for_each_run(&self, tap: usize, positions: Range<usize>, mut visit: impl FnMut(Run)) {
         let offsets: Spatial = unravel(tap, &self.kernel)
             .iter()
             .zip(&self.dilations)
             .map(|(&tap, &dilation)| tap * dilation)
             .collect();
-        let valid: SmallVec<[Range<usize>; 3]> = offsets
-            .iter()
-            .enumerate()
-            .map(|(axis, &offset)| self.valid_positions(axis, offset))
-            .collect();
+        let valid: SmallVec<[Range<usize>; 3]> =
+            offsets.iter().enumerate().map(|(axis, &offset)| self.valid_positions(axis, offset)).collect();
         let last = self.output.len() - 1;
         let (width, stride) = (self.output[last], self.strides[last]);
         if positions.is_empty() || width == 0 {
@@ -172,12 +142,7 @@ impl Window {
             if start < end {
                 let column = (start - first) * stride + offsets[last] - self.pads_begin[last];
                 let source = source_line * self.input[last] + column;
-                visit(Run {
-                    position: start,
-                    source,
-                    length: end - start,
-                    stride,
-                });
+                visit(Run { position: start, source, length: end - start, stride });
             }
         }
     }
@@ -215,10 +180,7 @@ impl Window {
                 .enumerate()
                 .for_each(|(row, values)| gather_row(row, values));
         } else {
-            columns
-                .chunks_mut(positions.len())
-                .enumerate()
-                .for_each(|(row, values)| gather_row(row, values));
+            columns.chunks_mut(positions.len()).enumerate().for_each(|(row, values)| gather_row(row, values));
         }
     }
 
@@ -235,14 +197,11 @@ impl Window {
         let (taps, plane_size) = (self.taps(), self.input_size());
         let scatter_plane = |channel: usize, plane: &mut [T]| {
             for tap in 0..taps {
-                let values =
-                    &columns[(channel * taps + tap) * positions.len()..][..positions.len()];
+                let values = &columns[(channel * taps + tap) * positions.len()..][..positions.len()];
                 self.for_each_run(tap, positions.clone(), |run| {
                     let source = &values[run.position - positions.start..][..run.length];
                     let target = plane[run.source..].iter_mut().step_by(run.stride);
-                    target
-                        .zip(source)
-                        .for_each(|(sum, &value)| *sum = add(*sum, value));
+                    target.zip(source).for_each(|(sum, &value)| *sum = add(*sum, value));
                 });
             }
         };
@@ -252,10 +211,7 @@ impl Window {
                 .enumerate()
                 .for_each(|(index, plane)| scatter_plane(index, plane));
         } else {
-            planes
-                .chunks_mut(plane_size)
-                .enumerate()
-                .for_each(|(index, plane)| scatter_plane(index, plane));
+            planes.chunks_mut(plane_size).enumerate().for_each(|(index, plane)| scatter_plane(index, plane));
         }
     }
 
@@ -263,9 +219,7 @@ impl Window {
     fn valid_positions(&self, axis: usize, offset: usize) -> Range<usize> {
         let (pad, stride) = (self.pads_begin[axis], self.strides[axis]);
         let start = pad.saturating_sub(offset).div_ceil(stride);
-        let end = (self.input[axis] + pad)
-            .saturating_sub(offset)
-            .div_ceil(stride);
+        let end = (self.input[axis] + pad).saturating_sub(offset).div_ceil(stride);
         start..end.min(self.output[axis])
     }
 
@@ -278,8 +232,7 @@ impl Window {
             if !valid[axis].contains(&position) {
                 return None;
             }
-            source +=
-                scale * (position * self.strides[axis] + offsets[axis] - self.pads_begin[axis]);
+            source += scale * (position * self.strides[axis] + offsets[axis] - self.pads_begin[axis]);
             scale *= self.input[axis];
         }
         Some(source)
@@ -294,30 +247,16 @@ pub(crate) fn output_length(
     [kernel, stride, dilation]: [usize; 3],
     [pad_begin, pad_end]: [usize; 2],
 ) -> Result<usize, KernelError> {
-    let too_large = KernelError::TooLarge {
-        what: "reach of the kernel",
-    };
+    let too_large = KernelError::TooLarge { what: "reach of the kernel" };
     let padded = input
         .checked_add(pad_begin)
         .and_then(|length| length.checked_add(pad_end))
         .ok_or(too_large.clone())?;
-    let gaps = kernel.checked_sub(1).ok_or(KernelError::Zero {
-        what: "kernel length",
-    })?;
-    let span = gaps
-        .checked_mul(dilation)
-        .and_then(|length| length.checked_add(1))
-        .ok_or(too_large)?;
-    let slack = padded
-        .checked_sub(span)
-        .ok_or(KernelError::KernelTooLarge {
-            axis,
-            kernel: span,
-            input: padded,
-        })?;
-    let steps = slack
-        .checked_div(stride)
-        .ok_or(KernelError::Zero { what: "stride" })?;
+    let gaps = kernel.checked_sub(1).ok_or(KernelError::Zero { what: "kernel length" })?;
+    let span = gaps.checked_mul(dilation).and_then(|length| length.checked_add(1)).ok_or(too_large)?;
+    let slack =
+        padded.checked_sub(span).ok_or(KernelError::KernelTooLarge { axis, kernel: span, input: padded })?;
+    let steps = slack.checked_div(stride).ok_or(KernelError::Zero { what: "stride" })?;
     Ok(steps + 1)
 }
 
@@ -326,9 +265,7 @@ fn reach_fits(parameters: &WindowParameters<'_>, axis: usize) -> bool {
     let furthest_position = parameters.output[axis].checked_mul(parameters.strides[axis]);
     let furthest_tap = parameters.kernel[axis].checked_mul(parameters.dilations[axis]);
     let padded = parameters.input[axis].checked_add(parameters.pads_begin[axis]);
-    let reach = furthest_position
-        .zip(furthest_tap)
-        .and_then(|(position, tap)| position.checked_add(tap));
+    let reach = furthest_position.zip(furthest_tap).and_then(|(position, tap)| position.checked_add(tap));
     reach.is_some() && padded.is_some()
 }
 

@@ -5,10 +5,11 @@ use super::*;
 
 /// A row-major matrix laid out with its axes exchanged, to be read as a transposed view.
 fn exchanged<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
-    Matrix::row_major(values, rows, columns)
-        .expect("in bounds")
-        .transposed()
-        .gather(0..columns, 0..rows, |value| value)
+    Matrix::row_major(values, rows, columns).expect("in bounds").transposed().gather(
+        0..columns,
+        0..rows,
+        |value| value,
+    )
 }
 
 /// The product with either operand read from a layout with its axes exchanged.
@@ -80,20 +81,15 @@ proptest! {
 #[test]
 fn the_largest_bytes_stay_exact_over_a_long_sum() {
     let depth = 3 * EXACT_DEPTH + 17;
-    for (lhs, rhs) in [
-        ((255, 0), (255, 0)),
-        ((0, 255), (255, 0)),
-        ((0, 255), (0, 255)),
-    ] {
+    for (lhs, rhs) in [((255, 0), (255, 0)), ((0, 255), (255, 0)), ((0, 255), (0, 255))] {
         let lhs = vec![CenteredByte::from_u8(lhs.0, lhs.1); depth];
         let rhs = vec![CenteredByte::from_u8(rhs.0, rhs.1); depth];
         let expected = depth as i32 * i32::from(lhs[0].get()) * i32::from(rhs[0].get());
         assert_eq!(run(&lhs, &rhs, [1, depth, 1], [false; 2]), [expected]);
     }
     // An odd sum just below 2^24 has no room for rounding.
-    let lhs: Vec<CenteredByte> = (0..EXACT_DEPTH)
-        .map(|index| CenteredByte::from_u8(254 + u8::from(index == 0), 0))
-        .collect();
+    let lhs: Vec<CenteredByte> =
+        (0..EXACT_DEPTH).map(|index| CenteredByte::from_u8(254 + u8::from(index == 0), 0)).collect();
     let rhs = vec![CenteredByte::from_i8(127, -128); EXACT_DEPTH];
     let expected = 255 * (254 * EXACT_DEPTH as i32 + 1);
     assert_eq!(run(&lhs, &rhs, [1, EXACT_DEPTH, 1], [false; 2]), [expected]);
@@ -115,8 +111,7 @@ fn an_empty_inner_axis_gives_zeros_in_place_of_what_was_there() {
     assert_eq!(result, [0.0; 6]);
     let mut result = [7_i32; 6];
     let (lhs, rhs) = (Matrix::row_major(&[], 2, 0), Matrix::row_major(&[], 0, 3));
-    matmul::<CenteredByte>(lhs.expect("empty"), rhs.expect("empty"), &mut result)
-        .expect("matching sizes");
+    matmul::<CenteredByte>(lhs.expect("empty"), rhs.expect("empty"), &mut result).expect("matching sizes");
     assert_eq!(result, [0; 6]);
 }
 
@@ -152,32 +147,22 @@ fn adding_keeps_the_values_and_leaves_the_gaps_between_rows() {
 
 #[test]
 fn the_number_of_threads_does_not_change_a_bit() {
-    for sizes in [
-        [200, 300, 700],
-        [1000, 70, 1100],
-        [1, 5000, 3000],
-        [64, 5000, 64],
-        [3000, 2, 900],
-        [300, 2000, 1],
-    ] {
+    for sizes in
+        [[200, 300, 700], [1000, 70, 1100], [1, 5000, 3000], [64, 5000, 64], [3000, 2, 900], [300, 2000, 1]]
+    {
         for exchange in [[false, false], [true, false], [false, true], [true, true]] {
             let lhs = to_f32(&reals(sizes[0] * sizes[1], 1));
             let rhs = to_f32(&reals(sizes[1] * sizes[2], 2));
             let results: Vec<Vec<u32>> = [1, 2, 3, 8]
                 .into_iter()
                 .map(|threads| {
-                    let pool = rayon::ThreadPoolBuilder::new()
-                        .num_threads(threads)
-                        .build()
-                        .expect("a thread pool");
+                    let pool =
+                        rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
                     let result = pool.install(|| run(&lhs, &rhs, sizes, exchange));
                     result.into_iter().map(f32::to_bits).collect()
                 })
                 .collect();
-            assert!(
-                results.iter().all(|result| *result == results[0]),
-                "{sizes:?} {exchange:?}"
-            );
+            assert!(results.iter().all(|result| *result == results[0]), "{sizes:?} {exchange:?}");
         }
     }
 }
@@ -207,14 +192,5 @@ fn sizes_that_do_not_match_are_refused() {
     assert!(matmul(lhs, rhs.transposed(), &mut [0.0; 8]).is_err());
     let mut result = [0.0; 12];
     let mut target = MatrixMut::row_major(&mut result, 4, 3).expect("in bounds");
-    assert!(
-        multiply(
-            lhs,
-            rhs.transposed(),
-            &mut target,
-            Store::Replace,
-            Threads::All
-        )
-        .is_err()
-    );
+    assert!(multiply(lhs, rhs.transposed(), &mut target, Store::Replace, Threads::All).is_err());
 }

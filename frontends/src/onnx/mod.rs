@@ -1,0 +1,24 @@
+//! ONNX models: read into typed graphs, and written back.
+//!
+//! The messages of the file format never leave this module.
+
+mod context;
+mod error;
+mod export;
+pub(crate) mod external;
+pub(crate) mod file;
+mod import;
+mod proto;
+mod recognize;
+mod survey;
+mod table;
+mod tensor;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use error::{ContentsError, ImportError, NodeError, UnsupportedOp};
+pub use export::{WriteError, write};
+pub use external::ExternalError;
+pub use file::ModelFileError;
+pub use import::import;

@@ -1,0 +1,5 @@
+//! Resampling, attention, recurrent and signal operations.
+
+use super::Row;
+
+pub(super) const ROWS: &[Row] = &[];
