@@ -65,10 +65,10 @@ impl Graph {
     ) -> Result<NodeId, AddError> {
         let op = op.into();
         let name = op.def().name();
-        if let Some(weight) = op_weight(&op) {
-            if self.weights.ty(weight.id) != Some(&weight.ty) {
-                return Err(AddError::NoSuchWeight(weight.id));
-            }
+        if let Some(weight) = op_weight(&op)
+            && self.weights.ty(weight.id) != Some(&weight.ty)
+        {
+            return Err(AddError::NoSuchWeight(weight.id));
         }
         for value in operands.iter().flatten() {
             if !self.values.get(*value).is_some_and(|data| self.contains(data.producer)) {
@@ -222,14 +222,12 @@ impl Graph {
                 None => Some(None),
             })
             .collect();
-        match constants {
-            // An operation that cannot be evaluated here says so when the graph runs.
-            Some(tensors) => match op.def().eval(&Inputs::new(op.def().operands(), &tensors), types) {
-                Ok(results) => results.into_iter().map(|tensor| Some(Known::Constant(tensor))).collect(),
-                Err(_) => SmallVec::new(),
-            },
-            None => smallvec![op.def().symbolic(context).map(Known::from_symbolic)],
-        }
+        let Some(tensors) = constants else {
+            return smallvec![op.def().symbolic(context).map(Known::from_symbolic)];
+        };
+        // An operation that cannot be evaluated here says so when the graph runs.
+        let results = op.def().eval(&Inputs::new(op.def().operands(), &tensors), types).unwrap_or_default();
+        results.into_iter().map(|tensor| Some(Known::Constant(tensor))).collect()
     }
 }
 

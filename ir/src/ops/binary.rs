@@ -73,6 +73,6 @@ fn zip_symbolic(
     let shape = rules::broadcast(operands, &[0, 1]).ok()?.as_known()?;
     let sizes: smallvec::SmallVec<[usize; 6]> = shape.iter().map(|size| *size as usize).collect();
     let (left, right): (Vec<_>, Vec<_>) = (a.elements.iter().collect(), b.elements.iter().collect());
-    let elements = broadcast::zip((&left, &a.sizes), (&right, &b.sizes), &sizes, |x, y| combine(x, y));
+    let elements = broadcast::zip((&left, &a.sizes), (&right, &b.sizes), &sizes, combine);
     Some(SymTensor { dtype: a.dtype, sizes, elements: elements.into_iter().collect::<Option<_>>()? })
 }

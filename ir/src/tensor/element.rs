@@ -34,14 +34,19 @@ pub trait Number: Element + PartialOrd + Default {
     /// Whether this is a floating-point type.
     const IS_FLOAT: bool;
     /// Sum.
+    #[must_use]
     fn add(self, other: Self) -> Self;
     /// Difference.
+    #[must_use]
     fn sub(self, other: Self) -> Self;
     /// Product.
+    #[must_use]
     fn mul(self, other: Self) -> Self;
     /// Quotient; integers round toward zero.
+    #[must_use]
     fn div(self, other: Self) -> Self;
     /// Remainder with the sign of the dividend (C's `%` and `fmod`).
+    #[must_use]
     fn rem(self, other: Self) -> Self;
     /// Nearest double.
     fn to_f64(self) -> f64;

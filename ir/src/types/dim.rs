@@ -79,22 +79,22 @@ pub struct DimExpr {
 impl DimExpr {
     /// The number `value`.
     pub fn constant(value: i64) -> Self {
-        Self::from_terms([(Monomial::new(), value)])
+        Self::term(Monomial::new(), value)
     }
 
     /// The polynomial that is just `symbol`.
     pub fn symbol(symbol: SymId) -> Self {
-        Self::from_terms([(SmallVec::from_slice(&[symbol]), 1)])
+        Self::term(SmallVec::from_slice(&[symbol]), 1)
     }
 
-    /// The polynomial with these terms; each is a product of symbols and its coefficient.
-    pub fn from_terms(terms: impl IntoIterator<Item = (SmallVec<[SymId; 2]>, i64)>) -> Self {
+    /// The sum of these terms, each a product of symbols and its coefficient; `None` on overflow.
+    pub fn from_terms(terms: impl IntoIterator<Item = (SmallVec<[SymId; 2]>, i64)>) -> Option<Self> {
         let mut sum = Self::default();
         for (mut monomial, coefficient) in terms {
             monomial.sort_unstable();
-            sum.accumulate(monomial, coefficient);
+            sum.accumulate(monomial, coefficient)?;
         }
-        sum
+        Some(sum)
     }
 
     /// The terms in ascending order of their symbols, the constant first.
@@ -121,7 +121,7 @@ impl DimExpr {
     pub fn add(&self, other: &Self) -> Option<Self> {
         let mut sum = self.clone();
         for (monomial, coefficient) in &other.terms {
-            sum.checked_accumulate(monomial.clone(), *coefficient)?;
+            sum.accumulate(monomial.clone(), *coefficient)?;
         }
         Some(sum)
     }
@@ -139,7 +139,7 @@ impl DimExpr {
                 let mut monomial = left.clone();
                 monomial.extend_from_slice(right);
                 monomial.sort_unstable();
-                product.checked_accumulate(monomial, a.checked_mul(*b)?)?;
+                product.accumulate(monomial, a.checked_mul(*b)?)?;
             }
         }
         Some(product)
@@ -156,7 +156,7 @@ impl DimExpr {
             if a.checked_rem(*coefficient)? != 0 {
                 return None;
             }
-            quotient.accumulate(remove_factors(monomial, by)?, a / coefficient);
+            quotient.accumulate(remove_factors(monomial, by)?, a / coefficient)?;
         }
         Some(quotient)
     }
@@ -174,16 +174,12 @@ impl DimExpr {
         Some(sum)
     }
 
-    fn accumulate(&mut self, monomial: Monomial, coefficient: i64) {
-        // Saturating is enough where the terms come from one polynomial: no two of them share a monomial.
-        let slot = self.terms.entry(monomial.clone()).or_insert(0);
-        *slot = slot.saturating_add(coefficient);
-        if *slot == 0 {
-            self.terms.remove(&monomial);
-        }
+    fn term(monomial: Monomial, coefficient: i64) -> Self {
+        let nonzero = (coefficient != 0).then_some((monomial, coefficient));
+        Self { terms: nonzero.into_iter().collect() }
     }
 
-    fn checked_accumulate(&mut self, monomial: Monomial, coefficient: i64) -> Option<()> {
+    fn accumulate(&mut self, monomial: Monomial, coefficient: i64) -> Option<()> {
         let sum = self.terms.get(&monomial).copied().unwrap_or(0).checked_add(coefficient)?;
         if sum == 0 {
             self.terms.remove(&monomial);

@@ -8,11 +8,9 @@ mod shape;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use dim::write_expr;
 pub use dim::{Dim, DimExpr, SymId};
 pub use known::{Known, SymTensor};
 pub use quant::{Quant, QuantError};
-pub(crate) use shape::write_shape;
 pub use shape::{Shape, SymTable};
 
 use crate::dtype::DType;
