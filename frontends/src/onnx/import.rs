@@ -18,6 +18,7 @@ use super::context::{Attributes, NodeContext, Values};
 use super::error::{ImportError, NodeError};
 use super::external::{ExternalData, ExternalFiles};
 use super::file::ModelFile;
+use super::functions::Functions;
 use super::proto::{
     AttributeProto, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     TypeValue, ValueInfoProto,
@@ -57,6 +58,7 @@ pub(crate) struct Scope<'p> {
 pub(crate) struct Importer<'p> {
     pub(crate) graph: Graph,
     file: &'p ModelFile,
+    functions: Functions<'p>,
     external: ExternalFiles,
     scopes: Vec<Scope<'p>>,
     /// Scopes below this index are not visible: a function's body sees no caller's values.
@@ -77,6 +79,7 @@ impl<'p> Importer<'p> {
         Ok(Self {
             graph,
             file,
+            functions: Functions::new(&file.model.functions),
             external: ExternalFiles::beside(path)?,
             scopes: vec![Scope::default()],
             floor: 0,
@@ -216,12 +219,7 @@ impl<'p> Importer<'p> {
         operands: SmallVec<[Option<ValueId>; 4]>,
     ) -> Result<Values, NodeError> {
         let attributes = self.attributes(node)?;
-        let function = self.file.model.functions.iter().find(|function| {
-            function.name == node.op_type
-                && same_domain(&function.domain, &node.domain)
-                && function.overload == node.overload
-        });
-        if let Some(function) = function {
+        if let Some(function) = self.functions.called_by(node) {
             return self.inline_function(function, name, &operands, attributes);
         }
         let Some(row) = table::find(&node.domain, &node.op_type) else {

@@ -7,6 +7,7 @@ mod error;
 mod export;
 pub(crate) mod external;
 pub(crate) mod file;
+mod functions;
 mod import;
 mod proto;
 mod recognize;

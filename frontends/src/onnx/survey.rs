@@ -1,8 +1,11 @@
 //! Looks a whole model over before it is imported, so that everything it lacks is reported at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
+
+use rustc_hash::FxHashSet;
 
 use super::error::UnsupportedOp;
+use super::functions::Functions;
 use super::import::{same_domain, subgraphs};
 use super::proto::{FunctionProto, GraphProto, ModelProto, NodeProto};
 use super::table;
@@ -13,33 +16,32 @@ const SHOWN: usize = 5;
 /// The operations of `model` and its `graph` that neither the table nor the model's functions define, in order of
 /// their names. Bodies of functions count only when they are called.
 pub(crate) fn unsupported_ops(model: &ModelProto, graph: &GraphProto) -> Vec<UnsupportedOp> {
-    let mut survey = Survey { model, called: BTreeSet::new(), found: BTreeMap::new() };
-    survey.visit(&graph.node);
+    let functions = Functions::new(&model.functions);
+    let mut called: FxHashSet<*const FunctionProto> = FxHashSet::default();
+    let mut survey = Survey::default();
+    // A queue and not recursion: functions may call each other thousands deep.
+    let mut pending = VecDeque::from([graph.node.as_slice()]);
+    while let Some(nodes) = pending.pop_front() {
+        for node in nodes {
+            if let Some(function) = functions.called_by(node) {
+                if called.insert(function) {
+                    pending.push_back(&function.node);
+                }
+            } else if table::find(&node.domain, &node.op_type).is_none() {
+                survey.record(node);
+            }
+            pending.extend(subgraphs(node).map(|graph| graph.node.as_slice()));
+        }
+    }
     survey.found.into_values().collect()
 }
 
-struct Survey<'p> {
-    model: &'p ModelProto,
-    called: BTreeSet<usize>,
+#[derive(Default)]
+struct Survey {
     found: BTreeMap<String, UnsupportedOp>,
 }
 
-impl<'p> Survey<'p> {
-    /// Looks at `nodes` and at what is in them. Recursion is bounded: the decoder bounds the depth of subgraphs, and
-    /// each function is entered once.
-    fn visit(&mut self, nodes: &'p [NodeProto]) {
-        for node in nodes {
-            if let Some(index) = self.model.functions.iter().position(|function| defines(function, node)) {
-                if self.called.insert(index) {
-                    self.visit(&self.model.functions[index].node);
-                }
-            } else if table::find(&node.domain, &node.op_type).is_none() {
-                self.record(node);
-            }
-            subgraphs(node).for_each(|graph| self.visit(&graph.node));
-        }
-    }
-
+impl Survey {
     fn record(&mut self, node: &NodeProto) {
         let standard = same_domain(&node.domain, "");
         let op = if standard { node.op_type.clone() } else { format!("{}::{}", node.domain, node.op_type) };
@@ -51,10 +53,4 @@ impl<'p> Survey<'p> {
             entry.nodes.push(if node.name.is_empty() { format!("-> {output}") } else { node.name.clone() });
         }
     }
-}
-
-fn defines(function: &FunctionProto, node: &NodeProto) -> bool {
-    function.name == node.op_type
-        && same_domain(&function.domain, &node.domain)
-        && function.overload == node.overload
 }

@@ -136,10 +136,11 @@ impl Graph {
             self.names.remove(&old);
         }
         let mut unique: Name = name.into();
-        let mut number = 1;
+        // The last number tried is remembered: thousands of values may ask for one name.
         while self.names.contains_key(&unique) {
+            let number = self.suffixes.entry(name.into()).or_insert(0);
+            *number += 1;
             unique = format!("{name}.{number}").into();
-            number += 1;
         }
         self.names.insert(unique.clone(), value);
         self.values[value].name = Some(unique);

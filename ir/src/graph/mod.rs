@@ -39,6 +39,8 @@ pub struct Graph {
     nodes: EntityMap<NodeId, Option<NodeData>>,
     values: EntityMap<ValueId, ValueData>,
     names: FxHashMap<Name, ValueId>,
+    /// The last number appended to a name that was taken.
+    suffixes: FxHashMap<Name, u32>,
     inputs: Vec<NodeId>,
     outputs: Vec<Output>,
     symbols: SymTable,
@@ -82,6 +84,7 @@ impl Graph {
             nodes: EntityMap::new(),
             values: EntityMap::new(),
             names: FxHashMap::default(),
+            suffixes: FxHashMap::default(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             symbols: SymTable::default(),
