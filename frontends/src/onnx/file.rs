@@ -242,6 +242,7 @@ mod tests {
         let mut seen = 0;
         for path in fixtures::models() {
             let file = ModelFile::read(&path).expect("a sound model");
+            assert!(file.model.ir_version > 0 && file.model.graph.is_none());
             for raw in file.graph.initializer.iter().filter_map(|tensor| tensor.raw_data.as_ref()) {
                 if !raw.is_empty() {
                     let range = file.mapped.range_of(raw).expect("a view of the map, not a copy");

@@ -180,3 +180,6 @@ pub(crate) struct TrainingInfoProto {
     #[prost(message, repeated, tag = "4")]
     pub(crate) update_binding: Vec<StringStringEntryProto>,
 }
+
+#[cfg(test)]
+mod tests;
