@@ -17,7 +17,7 @@ use std::sync::Arc;
 use quad_ir::weights::MappedFile;
 use rustc_hash::FxHashMap;
 
-pub use error::ExternalError;
+pub use error::{Claim, ExternalError};
 use ranges::Ranges;
 use reference::Reference;
 
@@ -81,13 +81,9 @@ impl ExternalFiles {
         let file = self.open(&tensor.name, reference.location)?;
         let OpenFile { mapped, ranges } = &mut self.files[file];
         let range = reference.range(&tensor.name, mapped, expected)?;
-        ranges.claim(&tensor.name, &range).map_err(|other| ExternalError::Overlap {
-            tensor: tensor.name.clone(),
-            path: mapped.path().to_owned(),
-            range: range.clone(),
-            other: other.tensor,
-            other_range: other.range,
-        })?;
+        ranges
+            .claim(Claim { tensor: tensor.name.clone(), range: range.clone() })
+            .map_err(|claims| ExternalError::Overlap { path: mapped.path().to_owned(), claims })?;
         Ok(ExternalData { file: Arc::clone(mapped), range })
     }
 

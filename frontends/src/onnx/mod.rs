@@ -20,6 +20,6 @@ mod fixtures;
 
 pub use error::{ContentsError, ImportError, NodeError, UnsupportedOp};
 pub use export::{WriteError, write};
-pub use external::ExternalError;
+pub use external::{Claim, ExternalError};
 pub use file::ModelFileError;
 pub use import::import;

@@ -1,5 +1,6 @@
 //! What can be wrong with contents in files beside a model.
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -35,6 +36,15 @@ pub enum ExternalError {
         /// The key.
         key: String,
     },
+    /// The model file holds contents for the tensor as well.
+    #[error(
+        "tensor `{tensor}`: has both external data and contents in the model file, and it is not known which to \
+         use; export the model again"
+    )]
+    TwoContents {
+        /// The tensor.
+        tensor: String,
+    },
     /// No file is named.
     #[error(
         "tensor `{tensor}`: external data has no location, so its file is not known; export the model again"
@@ -57,8 +67,8 @@ pub enum ExternalError {
     },
     /// The location is not a path within the folder of the model.
     #[error(
-        "tensor `{tensor}`: the location `{location}` of its data {fault}; expected a path relative to the \
-         folder of the model, with `/` between its parts, that stays within it"
+        "tensor `{tensor}`: the location `{}` of its data {fault}; expected a path relative to the \
+         folder of the model, with `/` between its parts, that stays within it", location.escape_debug()
     )]
     Location {
         /// The tensor.
@@ -139,19 +149,27 @@ pub enum ExternalError {
     },
     /// Two tensors share some of their bytes.
     #[error(
-        "tensor `{tensor}` at bytes {}..{} of `{}` overlaps tensor `{other}` at {}..{}; the model is damaged, \
-         export it again", range.start, range.end, path.display(), other_range.start, other_range.end
+        "{} of `{}` overlaps {}; the model is damaged, export it again", claims[0], path.display(), claims[1]
     )]
     Overlap {
-        /// The tensor.
-        tensor: String,
         /// The data file of both.
         path: PathBuf,
-        /// Bytes of the tensor.
-        range: Range<u64>,
-        /// The tensor before it.
-        other: String,
-        /// Bytes of that one.
-        other_range: Range<u64>,
+        /// The tensor whose contents were asked for, and one that was found before it.
+        claims: Box<[Claim; 2]>,
     },
+}
+
+/// The bytes of a file that are the contents of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The tensor's name.
+    pub tensor: String,
+    /// The bytes.
+    pub range: Range<u64>,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tensor `{}` at bytes {}..{}", self.tensor, self.range.start, self.range.end)
+    }
 }

@@ -1,7 +1,8 @@
 //! The byte ranges of one file that tensors have claimed.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+
+use super::Claim;
 
 /// Ranges that are equal or apart.
 #[derive(Debug, Default)]
@@ -10,32 +11,24 @@ pub(super) struct Ranges {
     by_start: BTreeMap<u64, Claim>,
 }
 
-/// The bytes of one tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
-    /// The first tensor that claimed the range.
-    pub(super) tensor: String,
-    /// The bytes.
-    pub(super) range: Range<u64>,
-}
-
 impl Ranges {
-    /// Notes that `tensor` has the bytes of `range`, or returns a claim that shares some of them.
+    /// Notes `claim`, or returns it with an earlier one that shares some of its bytes.
     ///
     /// A range that was claimed before as a whole may be claimed again, and an empty one always.
-    pub(super) fn claim(&mut self, tensor: &str, range: &Range<u64>) -> Result<(), Claim> {
-        if range.is_empty() {
+    pub(super) fn claim(&mut self, claim: Claim) -> Result<(), Box<[Claim; 2]>> {
+        if claim.range.is_empty() {
             return Ok(());
         }
         // Claims do not share bytes, so of those that start before the end of the range the last one
         // reaches furthest.
-        let last_before_end = self.by_start.range(..range.end).next_back();
+        let last_before_end = self.by_start.range(..claim.range.end).next_back();
         match last_before_end {
-            Some((_, claim)) if claim.range == *range => Ok(()),
-            Some((_, claim)) if claim.range.end > range.start => Err(claim.clone()),
+            Some((_, earlier)) if earlier.range == claim.range => Ok(()),
+            Some((_, earlier)) if earlier.range.end > claim.range.start => {
+                Err(Box::new([claim, earlier.clone()]))
+            }
             _ => {
-                let claim = Claim { tensor: tensor.to_owned(), range: range.clone() };
-                self.by_start.insert(range.start, claim);
+                self.by_start.insert(claim.range.start, claim);
                 Ok(())
             }
         }
@@ -44,17 +37,25 @@ impl Ranges {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
+
+    fn claim(tensor: &str, range: Range<u64>) -> Claim {
+        Claim { tensor: tensor.to_owned(), range }
+    }
 
     /// The tensor whose range is in the way of `range`.
     fn in_the_way(ranges: &mut Ranges, range: Range<u64>) -> Option<String> {
-        ranges.claim("new", &range).err().map(|claim| claim.tensor)
+        let [new, earlier] = *ranges.claim(claim("new", range)).err()?;
+        assert_eq!(new.tensor, "new");
+        Some(earlier.tensor)
     }
 
     fn claimed() -> Ranges {
         let mut ranges = Ranges::default();
-        ranges.claim("b", &(20..30)).expect("nothing there");
-        ranges.claim("a", &(0..10)).expect("apart");
+        ranges.claim(claim("b", 20..30)).expect("nothing there");
+        ranges.claim(claim("a", 0..10)).expect("apart");
         ranges
     }
 

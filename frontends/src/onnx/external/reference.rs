@@ -22,6 +22,9 @@ impl<'t> Reference<'t> {
     /// `checksum` is accepted and not compared: it covers the whole file, and to compute it is to read
     /// all of it. `basepath` is accepted and not followed: it is the folder at the time of writing.
     pub(super) fn parse(tensor: &'t TensorProto) -> Result<Self, ExternalError> {
+        if has_inline_contents(tensor) {
+            return Err(ExternalError::TwoContents { tensor: tensor.name.clone() });
+        }
         let (mut location, mut offset, mut length) = (None, None, None);
         let (mut checksum, mut basepath) = (None, None);
         for entry in &tensor.external_data {
@@ -80,6 +83,17 @@ impl<'t> Reference<'t> {
             }),
         }
     }
+}
+
+/// Whether the message of `tensor` itself has contents of any kind.
+fn has_inline_contents(tensor: &TensorProto) -> bool {
+    tensor.raw_data.as_ref().is_some_and(|raw| !raw.is_empty())
+        || !tensor.float_data.is_empty()
+        || !tensor.double_data.is_empty()
+        || !tensor.int32_data.is_empty()
+        || !tensor.int64_data.is_empty()
+        || !tensor.uint64_data.is_empty()
+        || !tensor.string_data.is_empty()
 }
 
 fn number(tensor: &str, key: &'static str, value: &str) -> Result<u64, ExternalError> {

@@ -94,6 +94,20 @@ fn keys_are_those_of_the_specification_each_at_most_once() {
 }
 
 #[test]
+fn contents_in_the_model_as_well_are_refused() {
+    let folder = folder();
+    let external = || tensor("w", &[("location", "data.bin")]);
+    let raw = TensorProto { raw_data: Some(vec![1].into()), ..external() };
+    let typed = TensorProto { int32_data: vec![1], ..external() };
+    for tensor in [raw, typed] {
+        let error = beside(folder.path()).resolve(&tensor, 1).expect_err("two contents");
+        assert!(matches!(error, ExternalError::TwoContents { .. }), "{error}");
+    }
+    let empty = TensorProto { raw_data: Some(vec![].into()), ..external() };
+    assert!(beside(folder.path()).resolve(&empty, 1).is_ok(), "no contents are no second ones");
+}
+
+#[test]
 fn offsets_and_lengths_are_whole_numbers() {
     for value in ["-1", "+1", "1.0", "0x10", "", " 1", "18446744073709551616"] {
         for key in ["offset", "length"] {
@@ -166,7 +180,7 @@ fn tensors_may_share_all_of_their_bytes_but_not_some() {
     assert!(matches!(error, ExternalError::Overlap { .. }), "{error}");
     let message = error.to_string();
     assert!(
-        message.contains("`bias` at bytes 7..15") && message.contains("`embedding` at 0..8"),
+        message.contains("`bias` at bytes 7..15") && message.contains("`embedding` at bytes 0..8"),
         "{message}"
     );
 }

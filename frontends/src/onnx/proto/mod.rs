@@ -12,10 +12,9 @@ mod tensor;
 mod types;
 
 pub(crate) use attribute::{AttributeProto, AttributeType};
-pub(crate) use tensor::{DataLocation, DataType, Segment, SparseTensorProto, TensorProto};
+pub(crate) use tensor::{DataLocation, DataType, SparseTensorProto, TensorProto};
 pub(crate) use types::{
-    Dimension, DimensionValue, MapType, OpaqueType, OptionalType, SequenceType, SparseTensorType,
-    TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto,
+    Dimension, DimensionValue, TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto,
 };
 
 /// A whole file: one graph with the operator sets it is written in.

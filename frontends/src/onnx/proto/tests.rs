@@ -6,6 +6,8 @@ use onnx_protobuf::Message as _;
 use onnx_protobuf::type_proto::Value as IndependentType;
 use prost::Message as _;
 
+use super::tensor::Segment;
+use super::types::{MapType, OptionalType, SequenceType, SparseTensorType};
 use super::*;
 use crate::onnx::fixtures;
 
