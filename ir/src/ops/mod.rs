@@ -8,6 +8,7 @@ pub(crate) mod products;
 pub(crate) mod rules;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod window;
 
 pub use def::*;
 
@@ -73,6 +74,8 @@ ops! {
     // Linear algebra, convolution, normalization, attention.
     matmul => MatMul;
     gemm => Gemm;
+    conv => Conv;
+    conv_transpose => ConvTranspose;
 
     // Shape and data movement.
     reshape => Reshape;
