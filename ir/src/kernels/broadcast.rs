@@ -81,6 +81,21 @@ pub(crate) fn zip<A: Copy, B: Copy, R>(
     result
 }
 
+/// The elements of a tensor of `sizes` stretched to `result` sizes.
+pub(crate) fn stretch<A: Copy>(values: &[A], sizes: &[usize], result: &[usize]) -> Vec<A> {
+    if sizes == result {
+        return values.to_vec();
+    }
+    let strides = broadcast_strides(sizes, result);
+    let row = result.last().copied().unwrap_or(1);
+    let mut stretched = Vec::with_capacity(result.iter().product());
+    for_each_row(result, [&strides], |[start]| match last(&strides) {
+        0 => stretched.extend(std::iter::repeat_n(values[start], row)),
+        _ => stretched.extend_from_slice(&values[start..start + row]),
+    });
+    stretched
+}
+
 fn last(strides: &[usize]) -> usize {
     strides.last().copied().unwrap_or(0)
 }
@@ -93,6 +108,14 @@ mod tests {
     fn a_column_and_a_row_make_a_table() {
         let table = zip((&[10, 20], &[2, 1]), (&[1, 2, 3], &[3]), &[2, 3], |a, b| a + b);
         assert_eq!(table, [11, 12, 13, 21, 22, 23]);
+    }
+
+    #[test]
+    fn rows_columns_and_scalars_stretch() {
+        assert_eq!(stretch(&[1, 2], &[2], &[2, 2]), [1, 2, 1, 2]);
+        assert_eq!(stretch(&[1, 2], &[2, 1], &[2, 2]), [1, 1, 2, 2]);
+        assert_eq!(stretch(&[1], &[], &[1, 2]), [1, 1]);
+        assert_eq!(stretch(&[1], &[1], &[0]), []);
     }
 
     #[test]

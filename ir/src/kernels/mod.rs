@@ -12,6 +12,7 @@ pub(crate) mod conv;
 pub(crate) mod conv_transpose;
 pub(crate) mod matmul;
 pub(crate) mod matrix;
+pub(crate) mod normalize;
 #[cfg(test)]
 mod reference;
 pub(crate) mod window;

@@ -12,7 +12,7 @@ use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Ty
 use super::{single, sizes_of};
 use crate::attr::{AttrError, AttrVisitor};
 use crate::kernels::conv_transpose::{TransposedConvolution, TransposedConvolutionParameters};
-use crate::types::{Dim, DimExpr, Shape, TensorType};
+use crate::types::{Dim, DimExpr, TensorType};
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,9 @@
 //! other than 1 they are scaled in `f64` and truncated.
 
 use super::products::{Term, with_term};
-use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, optional, rules};
+use super::{
+    EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, optional, rules,
+};
 use super::{single, sizes_of};
 use crate::attr::{AttrError, AttrVisitor, F32Bits};
 use crate::kernels::broadcast::broadcast_strides;

@@ -1,11 +1,13 @@
-//! `matmul`: matrix product over the last two axes, the others broadcast together, as NumPy's `matmul`.
+//! `matmul`: matrix product over the last two axes, the others broadcast together, as `matmul` of `NumPy`.
 //!
 //! `y[.., m, n] = sum over k of a[.., m, k] * b[.., k, n]`. A vector `a` is a row, a vector `b` a column, and the axis
 //! added for it is not in the result. Integers wrap.
 
 use super::products::{Term, stacked, with_term};
-use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, rules, single};
 use super::sizes_of;
+use super::{
+    EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, rules, single,
+};
 use crate::tensor::Sizes;
 use crate::types::{Shape, TensorType};
 

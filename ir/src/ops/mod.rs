@@ -76,6 +76,12 @@ ops! {
     gemm => Gemm;
     conv => Conv;
     conv_transpose => ConvTranspose;
+    batch_norm => BatchNorm;
+    group_norm => GroupNorm, InstanceNorm;
+    layer_norm => LayerNorm;
+    rms_norm => RmsNorm;
+    lrn => Lrn;
+    axis_norm => LpNorm, MeanVarianceNorm;
 
     // Shape and data movement.
     reshape => Reshape;
