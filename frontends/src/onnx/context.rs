@@ -143,7 +143,7 @@ impl<'p> NodeContext<'_, 'p> {
 
     /// All results of `node`.
     pub(crate) fn results(&self, node: NodeId) -> Values {
-        self.graph().node(node).results().map(|value| value.id()).collect()
+        self.graph().node(node).results().map(quad_ir::graph::ValueRef::id).collect()
     }
 
     /// Whether the node has the attribute `name`.
@@ -225,6 +225,7 @@ impl<'p> NodeContext<'_, 'p> {
     }
 
     /// The error that the node asks for something that is not supported.
+    #[expect(clippy::unused_self, reason = "reads as a statement about the node at hand")]
     pub(crate) fn unsupported(&self, what: impl Into<String>) -> NodeError {
         NodeError::Unsupported(what.into())
     }

@@ -32,7 +32,7 @@ pub enum ImportError {
         /// The operator set version it is written in.
         opset: i64,
         /// Why.
-        error: NodeError,
+        error: Box<NodeError>,
     },
     /// An initializer could not be read.
     #[error("initializer `{name}`: {error}")]
@@ -40,7 +40,7 @@ pub enum ImportError {
         /// The tensor.
         name: String,
         /// Why.
-        error: ContentsError,
+        error: Box<ContentsError>,
     },
     /// A graph input is not one that can be represented.
     #[error("input `{name}`: {why}")]

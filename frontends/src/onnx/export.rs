@@ -441,20 +441,20 @@ impl DataFile {
 /// A file that is not yet where it belongs: it gets its name when it is whole, and vanishes otherwise.
 struct Part {
     file: fs::File,
-    part: PathBuf,
+    temporary: PathBuf,
     path: PathBuf,
     published: bool,
 }
 
 impl Part {
     fn create(path: &Path) -> io::Result<Self> {
-        let part = with_suffix(path, &format!(".{}.part", std::process::id()));
-        Ok(Self { file: fs::File::create(&part)?, part, path: path.to_owned(), published: false })
+        let temporary = with_suffix(path, &format!(".{}.part", std::process::id()));
+        Ok(Self { file: fs::File::create(&temporary)?, temporary, path: path.to_owned(), published: false })
     }
 
     fn publish(mut self) -> io::Result<()> {
         self.file.flush()?;
-        fs::rename(&self.part, &self.path)?;
+        fs::rename(&self.temporary, &self.path)?;
         self.published = true;
         Ok(())
     }
@@ -473,7 +473,7 @@ impl Drop for Part {
     fn drop(&mut self) {
         if !self.published {
             // Nothing is left to do about a part that cannot be removed.
-            let _ = fs::remove_file(&self.part);
+            let _ = fs::remove_file(&self.temporary);
         }
     }
 }

@@ -114,7 +114,8 @@ impl<'p> Importer<'p> {
     /// Adds the weights of `graph` and names them.
     pub(super) fn import_initializers(&mut self, graph: &'p GraphProto) -> Result<(), ImportError> {
         for tensor in &graph.initializer {
-            let error = |error| ImportError::Initializer { name: tensor.name.clone(), error };
+            let error =
+                |error| ImportError::Initializer { name: tensor.name.clone(), error: Box::new(error) };
             let ty = type_of_proto(tensor).map_err(error)?;
             let weight = self.add_weight(tensor, ty).map_err(error)?;
             let loc = Loc::Source { node: tensor.name.as_str().into(), op_type: "initializer".into() };
@@ -207,7 +208,7 @@ impl<'p> Importer<'p> {
             node: name.clone(),
             op_type: node.op_type.clone(),
             opset,
-            error,
+            error: Box::new(error),
         })
     }
 
