@@ -15,3 +15,4 @@ pub mod ops;
 pub mod tensor;
 pub mod types;
 pub mod weights;
+pub mod whole_file;

@@ -3,7 +3,6 @@
 //! Every node is written through the row of the [table](super::table) that reads it. Weights of large models go to a
 //! file beside the model, streamed one at a time.
 
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use quad_ir::graph::{Graph, NodeRef, ValueId, ValueRef};
 use quad_ir::ops::{Op, Weight};
 use quad_ir::types::{Dim, TensorType as IrType};
 use quad_ir::weights::{WeightError, WeightId, Weights};
+use quad_ir::whole_file::WholeFile;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::proto::{
@@ -76,11 +76,11 @@ pub fn write(graph: &Graph, path: &Path) -> Result<(), WriteError> {
         let path = path.to_owned();
         move |error| WriteError::Io { path, error }
     };
-    let part = Part::create(path).map_err(io(path))?;
-    (&part.file).write_all(&model.encode_to_vec()).map_err(io(path))?;
+    let mut part = WholeFile::create(path).map_err(io(path))?;
+    part.write_all(&model.encode_to_vec()).map_err(io(path))?;
     // The data first: a model file that is there must find it.
     if let Some(data) = writer.data.take() {
-        data.finish().and_then(Part::publish).map_err(io(&data_path))?;
+        data.finish().and_then(WholeFile::publish).map_err(io(&data_path))?;
     }
     part.publish().map_err(io(path))
 }
@@ -401,7 +401,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// The file beside a model that holds its weights.
 struct DataFile {
-    part: BufWriter<Part>,
+    part: BufWriter<WholeFile>,
     name: String,
     end: u64,
 }
@@ -409,7 +409,7 @@ struct DataFile {
 impl DataFile {
     fn create(path: &Path) -> io::Result<Self> {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Self { part: BufWriter::new(Part::create(path)?), name, end: 0 })
+        Ok(Self { part: BufWriter::new(WholeFile::create(path)?), name, end: 0 })
     }
 
     /// Writes a weight at the next aligned place and returns where it is and how long.
@@ -433,47 +433,7 @@ impl DataFile {
         ]
     }
 
-    fn finish(self) -> io::Result<Part> {
+    fn finish(self) -> io::Result<WholeFile> {
         self.part.into_inner().map_err(io::IntoInnerError::into_error)
-    }
-}
-
-/// A file that is not yet where it belongs: it gets its name when it is whole, and vanishes otherwise.
-struct Part {
-    file: fs::File,
-    temporary: PathBuf,
-    path: PathBuf,
-    published: bool,
-}
-
-impl Part {
-    fn create(path: &Path) -> io::Result<Self> {
-        let temporary = with_suffix(path, &format!(".{}.part", std::process::id()));
-        Ok(Self { file: fs::File::create(&temporary)?, temporary, path: path.to_owned(), published: false })
-    }
-
-    fn publish(mut self) -> io::Result<()> {
-        self.file.flush()?;
-        fs::rename(&self.temporary, &self.path)?;
-        self.published = true;
-        Ok(())
-    }
-}
-
-impl Write for Part {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.published {
-            // Nothing is left to do about a part that cannot be removed.
-            let _ = fs::remove_file(&self.temporary);
-        }
     }
 }
