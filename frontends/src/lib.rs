@@ -1,3 +1,4 @@
 //! Model and tensor readers.
 
+pub mod data;
 pub mod onnx;

@@ -89,6 +89,14 @@ pub enum RunError {
     },
 }
 
+impl RunError {
+    /// Whether the graph may be sound and asks for something that has no reference semantics.
+    pub fn is_unsupported(&self) -> bool {
+        let Self::Eval { error, .. } = self else { return false };
+        matches!(error, EvalError::Unsupported(_) | EvalError::Infer(InferError::Unsupported(_)))
+    }
+}
+
 /// Runs a graph. Build with [`Interpreter::new`], adjust, then [`run`](Interpreter::run) any number of times.
 pub struct Interpreter<'g> {
     graph: &'g Graph,

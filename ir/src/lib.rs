@@ -3,6 +3,7 @@
 //! The crate knows nothing of model file formats or of targets; those attach tables to its operations.
 
 pub mod attr;
+pub mod compare;
 pub mod dtype;
 pub mod entity;
 pub mod graph;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use quad_ir::attr::AttrError;
 use quad_ir::graph::AddError;
+use quad_ir::ops::InferError;
 use quad_ir::tensor::TensorError;
 use quad_ir::weights::WeightError;
 
@@ -50,6 +51,14 @@ pub enum ImportError {
         /// What was found and what was expected.
         why: String,
     },
+    /// A graph input is of a kind that is not supported.
+    #[error("input `{name}` {found}, which is not supported; only tensors of numbers are")]
+    UnsupportedInput {
+        /// The input.
+        name: String,
+        /// What it is.
+        found: String,
+    },
     /// A graph output is no value of the graph.
     #[error("output `{name}` is produced by no node; {hint}")]
     Output {
@@ -61,6 +70,18 @@ pub enum ImportError {
     /// The model as a whole does not hold together.
     #[error("{0}")]
     Model(String),
+}
+
+impl ImportError {
+    /// Whether the model may be sound and asks for something that is not supported.
+    pub fn is_unsupported(&self) -> bool {
+        match self {
+            Self::UnsupportedOps(_) | Self::UnsupportedInput { .. } => true,
+            Self::Node { error, .. } => error.is_unsupported(),
+            Self::Initializer { error, .. } => error.is_unsupported(),
+            _ => false,
+        }
+    }
 }
 
 /// An operation that is not supported, and where it occurs.
@@ -152,6 +173,17 @@ pub enum NodeError {
     },
 }
 
+impl NodeError {
+    fn is_unsupported(&self) -> bool {
+        match self {
+            Self::Unsupported(_) | Self::Add(AddError::Infer { error: InferError::Unsupported(_), .. }) => true,
+            Self::Contents(error) => error.is_unsupported(),
+            Self::Inner { error, .. } => error.is_unsupported(),
+            _ => false,
+        }
+    }
+}
+
 impl From<AddError> for NodeError {
     fn from(error: AddError) -> Self {
         // The node is named one level up; what the type rule says is enough here.
@@ -203,4 +235,11 @@ pub enum ContentsError {
     /// A sparse tensor that is not well formed.
     #[error("sparse tensor: {0}")]
     Sparse(String),
+}
+
+impl ContentsError {
+    /// Whether the elements are of a type that the format has and this crate does not.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        matches!(self, Self::NotNumeric(_))
+    }
 }

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::context::{Attributes, NodeContext, Values};
-use super::error::{ImportError, NodeError};
+use super::error::{ContentsError, ImportError, NodeError};
 use super::external::{ExternalData, ExternalFiles};
 use super::file::ModelFile;
 use super::functions::Functions;
@@ -139,7 +139,7 @@ impl<'p> Importer<'p> {
         &mut self,
         tensor: &TensorProto,
         ty: TensorType,
-    ) -> Result<quad_ir::weights::WeightId, super::error::ContentsError> {
+    ) -> Result<quad_ir::weights::WeightId, ContentsError> {
         let weights = self.graph.weights_mut();
         if is_external(tensor) {
             let ExternalData { file, range } =
@@ -156,21 +156,26 @@ impl<'p> Importer<'p> {
 
     fn import_input(&mut self, input: &'p ValueInfoProto) -> Result<(), ImportError> {
         let error = |why: String| ImportError::Input { name: input.name.clone(), why };
-        let ty = self.type_of_input(input).map_err(error)?;
+        let ty = self.type_of_input(input)?;
         let loc = Loc::Source { node: input.name.as_str().into(), op_type: "input".into() };
         let value = self.graph.add_input(&input.name, ty, Binding::Run, loc);
         let value = value.map_err(|why| error(why.to_string()))?;
         self.define(&input.name, value).map_err(|why| error(why.to_string()))
     }
 
-    fn type_of_input(&mut self, input: &ValueInfoProto) -> Result<TensorType, String> {
+    fn type_of_input(&mut self, input: &ValueInfoProto) -> Result<TensorType, ImportError> {
+        let error = |why: String| ImportError::Input { name: input.name.clone(), why };
+        let unsupported = |found| ImportError::UnsupportedInput { name: input.name.clone(), found };
         let value = input.r#type.as_ref().and_then(|ty| ty.value.as_ref());
         let Some(TypeValue::Tensor(tensor)) = value else {
-            return Err(format!("is {}, expected a dense tensor", kind_of_type(value)));
+            return Err(unsupported(format!("is {}", kind_of_type(value))));
         };
-        let dtype = dtype_of_code(i64::from(tensor.elem_type)).map_err(|error| error.to_string())?;
+        let dtype = dtype_of_code(i64::from(tensor.elem_type)).map_err(|why| match why {
+            ContentsError::NotNumeric(kind) => unsupported(format!("has elements of type {kind}")),
+            why => error(why.to_string()),
+        })?;
         let Some(shape) = &tensor.shape else {
-            return Err("has no shape; export the model with the rank of every input".to_owned());
+            return Err(error("has no shape; export the model with the rank of every input".to_owned()));
         };
         let mut dims = Shape::default();
         for dim in &shape.dim {
@@ -183,11 +188,11 @@ impl<'p> Importer<'p> {
                 Some(DimensionValue::Named(_) | DimensionValue::Known(-1)) | None => {
                     Dim::Sym(self.graph.symbols_mut().fresh())
                 }
-                Some(DimensionValue::Known(size)) => return Err(format!("has a size of {size}")),
+                Some(DimensionValue::Known(size)) => return Err(error(format!("has a size of {size}"))),
             });
         }
         let ty = TensorType::new(dtype, dims);
-        if ty.is_representable() { Ok(ty) } else { Err(format!("is {ty}, larger than a tensor may be")) }
+        if ty.is_representable() { Ok(ty) } else { Err(error(format!("is {ty}, larger than a tensor may be"))) }
     }
 
     /// Imports `nodes` in order.

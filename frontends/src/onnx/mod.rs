@@ -23,3 +23,6 @@ pub use export::{WriteError, write};
 pub use external::{Claim, ExternalError};
 pub use file::ModelFileError;
 pub use import::import;
+
+pub(crate) use proto::TensorProto;
+pub(crate) use tensor::tensor_from_proto;

@@ -1,0 +1,47 @@
+//! Single tensors as ONNX's test data holds them: one `TensorProto` to a file, `input_0.pb`, `input_1.pb`, ..
+
+use std::path::Path;
+
+use prost::Message;
+use quad_ir::tensor::Tensor;
+use quad_ir::weights::MappedFile;
+
+use super::DataError;
+use crate::onnx::{TensorProto, tensor_from_proto};
+
+/// The tensor in the file at `path` and the name it has there, which may be empty.
+pub fn read(path: &Path) -> Result<(String, Tensor), DataError> {
+    let unreadable = |error| DataError::Unreadable { path: path.to_owned(), error };
+    let file = MappedFile::open(path).map_err(unreadable)?;
+    let proto = TensorProto::decode(file.all())
+        .map_err(|error| DataError::Malformed { path: path.to_owned(), error })?;
+    let tensor = tensor_from_proto(&proto).map_err(|error| DataError::Contents {
+        path: path.to_owned(),
+        name: proto.name.clone(),
+        error,
+    })?;
+    Ok((proto.name, tensor))
+}
+
+/// The tensors in the files `<prefix>_0.pb`, `<prefix>_1.pb`, .. of `folder`, in order.
+pub fn read_series(folder: &Path, prefix: &str) -> Result<Vec<(String, Tensor)>, DataError> {
+    let count = count(folder, prefix)?;
+    let file = |number| folder.join(format!("{prefix}_{number}.pb"));
+    if let Some(gap) = (0..count).map(file).find(|path| !path.exists()) {
+        return Err(DataError::Gap { path: gap });
+    }
+    (0..count).map(|number| read(&file(number))).collect()
+}
+
+/// One more than the highest number of a file of the series, at most the number of files of the folder.
+fn count(folder: &Path, prefix: &str) -> Result<usize, DataError> {
+    let unreadable = |error| DataError::Unreadable { path: folder.to_owned(), error };
+    let mut highest = 0;
+    for entry in folder.read_dir().map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_prefix('_')?.strip_suffix(".pb"));
+        let number = number.and_then(|number| number.parse::<usize>().ok());
+        highest = highest.max(number.map_or(0, |number| number.saturating_add(1)));
+    }
+    Ok(highest)
+}
