@@ -36,7 +36,7 @@ pub enum DataError {
         /// The tensor.
         name: String,
         /// What was found and what was expected.
-        error: ContentsError,
+        error: Box<ContentsError>,
     },
     /// A number is left out in a series of files.
     #[error("`{}` is missing, although the folder has files with higher numbers", path.display())]

@@ -18,7 +18,7 @@ pub fn read(path: &Path) -> Result<(String, Tensor), DataError> {
     let tensor = tensor_from_proto(&proto).map_err(|error| DataError::Contents {
         path: path.to_owned(),
         name: proto.name.clone(),
-        error,
+        error: Box::new(error),
     })?;
     Ok((proto.name, tensor))
 }
@@ -39,7 +39,8 @@ fn count(folder: &Path, prefix: &str) -> Result<usize, DataError> {
     let mut highest = 0;
     for entry in folder.read_dir().map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_prefix('_')?.strip_suffix(".pb"));
+        let number =
+            name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_prefix('_')?.strip_suffix(".pb"));
         let number = number.and_then(|number| number.parse::<usize>().ok());
         highest = highest.max(number.map_or(0, |number| number.saturating_add(1)));
     }

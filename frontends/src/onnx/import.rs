@@ -192,7 +192,11 @@ impl<'p> Importer<'p> {
             });
         }
         let ty = TensorType::new(dtype, dims);
-        if ty.is_representable() { Ok(ty) } else { Err(error(format!("is {ty}, larger than a tensor may be"))) }
+        if ty.is_representable() {
+            Ok(ty)
+        } else {
+            Err(error(format!("is {ty}, larger than a tensor may be")))
+        }
     }
 
     /// Imports `nodes` in order.

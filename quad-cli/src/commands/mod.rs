@@ -1,0 +1,3 @@
+//! The commands, one file or folder for each.
+
+pub(crate) mod conformance;
