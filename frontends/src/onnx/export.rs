@@ -3,7 +3,7 @@
 //! Every node is written through the row of the [table](super::table) that reads it. Weights of large models go to a
 //! file beside the model, streamed one at a time.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -13,10 +13,11 @@ use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, NodeRef, ValueId, ValueRef};
 use quad_ir::ops::{Op, Weight};
 use quad_ir::types::{Dim, TensorType as IrType};
-use quad_ir::weights::{WeightError, WeightId, Weights};
+use quad_ir::weights::{WeightError, WeightId};
 use quad_ir::whole_file::WholeFile;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::data_file::DataFile;
 use super::proto::{
     AttributeProto, AttributeType, DataLocation, Dimension, DimensionValue, GraphProto, ModelProto,
     NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorType,
@@ -30,9 +31,6 @@ const ONE_FILE: u64 = 64 << 20;
 
 /// Weights smaller than this stay in the model file, where shape inference of other tools finds them.
 const INLINE: u64 = 1024;
-
-/// Where contents in the data file start: multiples of this, so that readers may map them.
-const ALIGNMENT: u64 = 4096;
 
 /// A graph could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -397,43 +395,4 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-/// The file beside a model that holds its weights.
-struct DataFile {
-    part: BufWriter<WholeFile>,
-    name: String,
-    end: u64,
-}
-
-impl DataFile {
-    fn create(path: &Path) -> io::Result<Self> {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Self { part: BufWriter::new(WholeFile::create(path)?), name, end: 0 })
-    }
-
-    /// Writes a weight at the next aligned place and returns where it is and how long.
-    fn append(&mut self, weights: &Weights, weight: WeightId) -> Result<(u64, u64), WeightError> {
-        let io = |error| WeightError::Io { path: PathBuf::from(&self.name), error };
-        let padding = self.end.next_multiple_of(ALIGNMENT) - self.end;
-        io::copy(&mut io::Read::take(io::repeat(0), padding), &mut self.part).map_err(io)?;
-        let start = self.end + padding;
-        weights.stream(weight, &mut self.part)?;
-        let length = weights.ty(weight).and_then(IrType::byte_len).unwrap_or(0);
-        self.end = start + length;
-        Ok((start, length))
-    }
-
-    fn entries(&self, (start, length): (u64, u64)) -> Vec<StringStringEntryProto> {
-        let entry = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
-        vec![
-            entry("location", self.name.clone()),
-            entry("offset", start.to_string()),
-            entry("length", length.to_string()),
-        ]
-    }
-
-    fn finish(self) -> io::Result<WholeFile> {
-        self.part.into_inner().map_err(io::IntoInnerError::into_error)
-    }
 }

@@ -10,7 +10,7 @@ use quad_ir::graph::{Graph, Output, ValueId};
 use quad_ir::loc::{Loc, Name};
 use quad_ir::module::Module;
 use quad_ir::ops::source::Binding;
-use quad_ir::types::{Dim, Shape, TensorType};
+use quad_ir::types::TensorType;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -19,11 +19,9 @@ use super::error::{ContentsError, ImportError, NodeError};
 use super::external::{ExternalData, ExternalFiles};
 use super::file::ModelFile;
 use super::functions::Functions;
-use super::proto::{
-    AttributeProto, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TypeValue, ValueInfoProto,
-};
-use super::tensor::{contents, dtype_of_code, is_external, type_of_proto};
+use super::header::{metadata, type_of_input};
+use super::proto::{AttributeProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
+use super::tensor::{contents, is_external, type_of_proto};
 use super::{survey, table};
 
 /// Nodes beyond which an import stops: functions and loops that unfold without end must not exhaust memory.
@@ -156,47 +154,11 @@ impl<'p> Importer<'p> {
 
     fn import_input(&mut self, input: &'p ValueInfoProto) -> Result<(), ImportError> {
         let error = |why: String| ImportError::Input { name: input.name.clone(), why };
-        let ty = self.type_of_input(input)?;
+        let ty = type_of_input(self.graph.symbols_mut(), input)?;
         let loc = Loc::Source { node: input.name.as_str().into(), op_type: "input".into() };
         let value = self.graph.add_input(&input.name, ty, Binding::Run, loc);
         let value = value.map_err(|why| error(why.to_string()))?;
         self.define(&input.name, value).map_err(|why| error(why.to_string()))
-    }
-
-    fn type_of_input(&mut self, input: &ValueInfoProto) -> Result<TensorType, ImportError> {
-        let error = |why: String| ImportError::Input { name: input.name.clone(), why };
-        let unsupported = |found| ImportError::UnsupportedInput { name: input.name.clone(), found };
-        let value = input.r#type.as_ref().and_then(|ty| ty.value.as_ref());
-        let Some(TypeValue::Tensor(tensor)) = value else {
-            return Err(unsupported(format!("is {}", kind_of_type(value))));
-        };
-        let dtype = dtype_of_code(i64::from(tensor.elem_type)).map_err(|why| match why {
-            ContentsError::NotNumeric(kind) => unsupported(format!("has elements of type {kind}")),
-            why => error(why.to_string()),
-        })?;
-        let Some(shape) = &tensor.shape else {
-            return Err(error("has no shape; export the model with the rank of every input".to_owned()));
-        };
-        let mut dims = Shape::default();
-        for dim in &shape.dim {
-            dims.0.push(match &dim.value {
-                Some(DimensionValue::Known(size)) if *size >= 0 => Dim::Known(size.unsigned_abs()),
-                Some(DimensionValue::Named(name)) if !name.is_empty() => {
-                    Dim::Sym(self.graph.symbols_mut().named(name))
-                }
-                // Some writers spell "unknown" as -1.
-                Some(DimensionValue::Named(_) | DimensionValue::Known(-1)) | None => {
-                    Dim::Sym(self.graph.symbols_mut().fresh())
-                }
-                Some(DimensionValue::Known(size)) => return Err(error(format!("has a size of {size}"))),
-            });
-        }
-        let ty = TensorType::new(dtype, dims);
-        if ty.is_representable() {
-            Ok(ty)
-        } else {
-            Err(error(format!("is {ty}, larger than a tensor may be")))
-        }
     }
 
     /// Imports `nodes` in order.
@@ -433,41 +395,9 @@ pub(crate) fn same_domain(a: &str, b: &str) -> bool {
     a == b || (standard(a) && standard(b))
 }
 
-fn opsets(imports: &[OperatorSetIdProto]) -> Vec<(&str, i64)> {
+/// Domains and versions of `imports`.
+pub(super) fn opsets(imports: &[OperatorSetIdProto]) -> Vec<(&str, i64)> {
     imports.iter().map(|import| (import.domain.as_str(), import.version)).collect()
-}
-
-/// What a file says of itself, for the graph's metadata.
-fn metadata(model: &ModelProto) -> Vec<(String, String)> {
-    let mut entries = vec![
-        (
-            "producer".to_owned(),
-            format!("{} {}", model.producer_name, model.producer_version).trim().to_owned(),
-        ),
-        (
-            "opset".to_owned(),
-            opsets(&model.opset_import).iter().map(show_opset).collect::<Vec<_>>().join(", "),
-        ),
-    ];
-    entries.extend(model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())));
-    entries.retain(|(_, value)| !value.is_empty());
-    entries
-}
-
-fn show_opset((domain, version): &(&str, i64)) -> String {
-    if same_domain(domain, "") { version.to_string() } else { format!("{domain} {version}") }
-}
-
-fn kind_of_type(value: Option<&TypeValue>) -> &'static str {
-    match value {
-        Some(TypeValue::Tensor(_)) => "a tensor",
-        Some(TypeValue::Sequence(_)) => "a sequence",
-        Some(TypeValue::Map(_)) => "a map",
-        Some(TypeValue::Optional(_)) => "an optional value",
-        Some(TypeValue::SparseTensor(_)) => "a sparse tensor",
-        Some(TypeValue::Opaque(_)) => "opaque",
-        None => "without a type",
-    }
 }
 
 /// The attributes of a node that hold subgraphs.

@@ -3,11 +3,13 @@
 //! The messages of the file format never leave this module.
 
 mod context;
+mod data_file;
 mod error;
 mod export;
 pub(crate) mod external;
 pub(crate) mod file;
 mod functions;
+mod header;
 mod import;
 mod proto;
 mod recognize;

@@ -4,6 +4,7 @@
 //! crate can write one. Consumers attach tables to operations instead.
 
 mod def;
+mod operands;
 pub(crate) mod products;
 pub(crate) mod rules;
 #[cfg(test)]
@@ -11,6 +12,7 @@ pub(crate) mod testing;
 pub(crate) mod window;
 
 pub use def::*;
+pub use operands::{Fact, Inputs, Operands};
 
 /// Lists the operations by module: expands to the modules, the enum, the conversions and [`ALL_OPS`].
 macro_rules! ops {

@@ -1,0 +1,73 @@
+//! What a model file says of itself: its inputs' types, its operator sets, its producer.
+
+use quad_ir::types::{Dim, Shape, SymTable, TensorType};
+
+use super::error::{ContentsError, ImportError};
+use super::import::{opsets, same_domain};
+use super::proto::{DimensionValue, ModelProto, TypeValue, ValueInfoProto};
+use super::tensor::dtype_of_code;
+
+/// The type of a graph input; its named sizes become symbols.
+pub(super) fn type_of_input(
+    symbols: &mut SymTable,
+    input: &ValueInfoProto,
+) -> Result<TensorType, ImportError> {
+    let error = |why: String| ImportError::Input { name: input.name.clone(), why };
+    let unsupported = |found| ImportError::UnsupportedInput { name: input.name.clone(), found };
+    let value = input.r#type.as_ref().and_then(|ty| ty.value.as_ref());
+    let Some(TypeValue::Tensor(tensor)) = value else {
+        return Err(unsupported(format!("is {}", kind_of_type(value))));
+    };
+    let dtype = dtype_of_code(i64::from(tensor.elem_type)).map_err(|why| match why {
+        ContentsError::NotNumeric(kind) => unsupported(format!("has elements of type {kind}")),
+        why => error(why.to_string()),
+    })?;
+    let Some(shape) = &tensor.shape else {
+        return Err(error("has no shape; export the model with the rank of every input".to_owned()));
+    };
+    let mut dims = Shape::default();
+    for dim in &shape.dim {
+        dims.0.push(match &dim.value {
+            Some(DimensionValue::Known(size)) if *size >= 0 => Dim::Known(size.unsigned_abs()),
+            Some(DimensionValue::Named(name)) if !name.is_empty() => Dim::Sym(symbols.named(name)),
+            // Some writers spell "unknown" as -1.
+            Some(DimensionValue::Named(_) | DimensionValue::Known(-1)) | None => Dim::Sym(symbols.fresh()),
+            Some(DimensionValue::Known(size)) => return Err(error(format!("has a size of {size}"))),
+        });
+    }
+    let ty = TensorType::new(dtype, dims);
+    if ty.is_representable() { Ok(ty) } else { Err(error(format!("is {ty}, larger than a tensor may be"))) }
+}
+
+/// What a file says of itself, for the graph's metadata.
+pub(super) fn metadata(model: &ModelProto) -> Vec<(String, String)> {
+    let mut entries = vec![
+        (
+            "producer".to_owned(),
+            format!("{} {}", model.producer_name, model.producer_version).trim().to_owned(),
+        ),
+        (
+            "opset".to_owned(),
+            opsets(&model.opset_import).iter().map(show_opset).collect::<Vec<_>>().join(", "),
+        ),
+    ];
+    entries.extend(model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())));
+    entries.retain(|(_, value)| !value.is_empty());
+    entries
+}
+
+fn show_opset((domain, version): &(&str, i64)) -> String {
+    if same_domain(domain, "") { version.to_string() } else { format!("{domain} {version}") }
+}
+
+fn kind_of_type(value: Option<&TypeValue>) -> &'static str {
+    match value {
+        Some(TypeValue::Tensor(_)) => "a tensor",
+        Some(TypeValue::Sequence(_)) => "a sequence",
+        Some(TypeValue::Map(_)) => "a map",
+        Some(TypeValue::Optional(_)) => "an optional value",
+        Some(TypeValue::SparseTensor(_)) => "a sparse tensor",
+        Some(TypeValue::Opaque(_)) => "opaque",
+        None => "without a type",
+    }
+}
