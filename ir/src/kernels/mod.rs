@@ -13,6 +13,7 @@ pub(crate) mod conv_transpose;
 pub(crate) mod matmul;
 pub(crate) mod matrix;
 pub(crate) mod normalize;
+pub(crate) mod pool;
 #[cfg(test)]
 mod reference;
 pub(crate) mod window;

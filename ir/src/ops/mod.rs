@@ -5,6 +5,7 @@
 
 mod def;
 mod operands;
+pub(crate) mod pool;
 pub(crate) mod products;
 pub(crate) mod rules;
 #[cfg(test)]
@@ -78,6 +79,10 @@ ops! {
     gemm => Gemm;
     conv => Conv;
     conv_transpose => ConvTranspose;
+    average_pool => AveragePool;
+    lp_pool => LpPool;
+    max_pool => MaxPool;
+    max_unpool => MaxUnpool;
     batch_norm => BatchNorm;
     group_norm => GroupNorm, InstanceNorm;
     layer_norm => LayerNorm;

@@ -3,8 +3,8 @@
 //! The list `pads` holds the padding before the first element of every axis, then the padding after the last of every
 //! axis. An empty list stands for its default: strides and dilations of 1, no padding.
 
-use super::{EvalError, InferError, Operands, rules};
-use crate::kernels::window::{Spatial, Window, WindowParameters};
+use super::{InferError, Operands, rules};
+use crate::kernels::window::Spatial;
 use crate::types::{Dim, DimExpr};
 
 /// Largest stride, dilation or padding that is accepted: what 32 bits hold, so that sizes formed from them do not
@@ -89,23 +89,6 @@ impl Sliding {
             }
         }
         operands.dim(0, places)
-    }
-
-    /// The places of the window in numbers, between the spatial sizes of operand and result.
-    pub(crate) fn window(
-        &self,
-        input: &[usize],
-        output: &[usize],
-        kernel: &[usize],
-    ) -> Result<Window, EvalError> {
-        Ok(Window::new(&WindowParameters {
-            input,
-            output,
-            kernel,
-            strides: &self.strides,
-            dilations: &self.dilations,
-            pads_begin: &self.pads_begin,
-        })?)
     }
 }
 
