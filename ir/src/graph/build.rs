@@ -224,7 +224,8 @@ impl Graph {
             })
             .collect();
         let Some(tensors) = constants else {
-            return smallvec![op.def().symbolic(context).map(Known::from_symbolic)];
+            let results = op.def().symbolic_results(context).into_iter();
+            return results.map(|tensor| tensor.map(Known::from_symbolic)).collect();
         };
         // An operation that cannot be evaluated here says so when the graph runs.
         let results = op.def().eval(&Inputs::new(op.def().operands(), &tensors), types).unwrap_or_default();

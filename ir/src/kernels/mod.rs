@@ -10,6 +10,8 @@
 pub(crate) mod broadcast;
 pub(crate) mod conv;
 pub(crate) mod conv_transpose;
+pub(crate) mod copy;
+pub(crate) mod indexed;
 pub(crate) mod matmul;
 pub(crate) mod matrix;
 pub(crate) mod normalize;

@@ -97,6 +97,11 @@ pub trait OpDef: Clone + fmt::Debug + Default + Eq + Ord + std::hash::Hash + Sen
     fn symbolic(&self, _operands: &Operands<'_>) -> Option<SymTensor> {
         None
     }
+
+    /// As [`symbolic`](Self::symbolic), for operations with several results: those of the first ones.
+    fn symbolic_results(&self, operands: &Operands<'_>) -> Vec<Option<SymTensor>> {
+        vec![self.symbolic(operands)]
+    }
 }
 
 /// An operation did not accept its operands or attributes.
@@ -194,8 +199,8 @@ pub trait OpObj: fmt::Debug + Send + Sync {
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError>;
     /// See [`OpDef::eval`].
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError>;
-    /// See [`OpDef::symbolic`].
-    fn symbolic(&self, operands: &Operands<'_>) -> Option<SymTensor>;
+    /// See [`OpDef::symbolic_results`].
+    fn symbolic_results(&self, operands: &Operands<'_>) -> Vec<Option<SymTensor>>;
 }
 
 impl<O: OpDef> OpObj for O {
@@ -220,8 +225,8 @@ impl<O: OpDef> OpObj for O {
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
         OpDef::eval(self, operands, types)
     }
-    fn symbolic(&self, operands: &Operands<'_>) -> Option<SymTensor> {
-        OpDef::symbolic(self, operands)
+    fn symbolic_results(&self, operands: &Operands<'_>) -> Vec<Option<SymTensor>> {
+        OpDef::symbolic_results(self, operands)
     }
 }
 

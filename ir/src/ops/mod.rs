@@ -6,6 +6,7 @@
 mod def;
 mod operands;
 pub(crate) mod pool;
+pub(crate) mod movement;
 pub(crate) mod products;
 pub(crate) mod rules;
 #[cfg(test)]
@@ -93,6 +94,13 @@ ops! {
     // Shape and data movement.
     reshape => Reshape;
     shape_of => ShapeOf;
+    concat => Concat;
+    expand => Expand;
+    gather => Gather;
+    slice => Slice;
+    split => Split;
+    squeeze => Squeeze, Unsqueeze, Flatten;
+    transpose => Transpose;
 
     // Quantization and types.
 }

@@ -2,6 +2,7 @@
 
 mod convert;
 mod element;
+mod lane;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 pub use element::{Element, Number, compute_dtype};
+pub(crate) use lane::with_lane;
 
 use crate::dtype::DType;
 use crate::types::TensorType;

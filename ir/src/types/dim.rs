@@ -161,6 +161,12 @@ impl DimExpr {
         Some(quotient)
     }
 
+    /// Whether the value is at least 0 for whatever sizes, none of which is negative. `false` means that no term is
+    /// there to tell.
+    pub fn is_never_negative(&self) -> bool {
+        self.terms.values().all(|coefficient| *coefficient >= 0)
+    }
+
     /// The value with every symbol replaced by `size_of(symbol)`; `None` when one has no size or on overflow.
     pub fn evaluate(&self, size_of: &dyn Fn(SymId) -> Option<u64>) -> Option<i64> {
         let mut sum = 0i64;
