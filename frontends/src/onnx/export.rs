@@ -98,9 +98,11 @@ impl WriteNode<'_> {
         let name = |value: ValueRef<'_>| self.names.get(&value.id()).cloned().unwrap_or_default();
         let input = self.node.operands().map(|operand| operand.map(name).unwrap_or_default()).collect();
         let mut output: Vec<String> = self.node.results().map(name).collect();
-        // Results that nobody reads are optional outputs left out.
+        // Results that nobody reads are optional outputs left out. Results beyond the declared ones are parts of a
+        // list, which must be whole.
+        let declared = self.node.op().def().results().len();
         let read = |value: ValueRef<'_>| value.readers().len() > 0 || value.is_output();
-        for (slot, value) in output.iter_mut().zip(self.node.results()).skip(1) {
+        for (slot, value) in output.iter_mut().zip(self.node.results()).take(declared).skip(1) {
             if !read(value) {
                 slot.clear();
             }

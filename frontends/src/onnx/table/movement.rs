@@ -1,14 +1,31 @@
 //! Constants, shapes and data movement.
 
-use quad_ir::ops::{Reshape, ShapeOf};
+use quad_ir::dtype::DType;
+use quad_ir::graph::ValueId;
+use quad_ir::ops::{
+    Concat, Expand, Flatten, Gather, OpVariant, Reshape, ShapeOf, Slice, Split, Squeeze, Transpose, Unsqueeze,
+};
 use quad_ir::tensor::Tensor;
 
 use super::{Row, import, op};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
 
-pub(super) const ROWS: &[Row] =
-    &[import("Constant", constant), op::<Reshape>("Reshape").reading(reshape), op::<ShapeOf>("Shape")];
+pub(super) const ROWS: &[Row] = &[
+    import("Constant", constant),
+    import("ConstantOfShape", constant_of_shape),
+    op::<Concat>("Concat").reading(concat),
+    op::<Expand>("Expand"),
+    op::<Flatten>("Flatten"),
+    op::<Gather>("Gather"),
+    op::<Reshape>("Reshape").reading(reshape),
+    op::<ShapeOf>("Shape"),
+    op::<Slice>("Slice").reading(slice),
+    op::<Split>("Split").reading(split),
+    op::<Squeeze>("Squeeze").reading(with_axes::<Squeeze>),
+    op::<Transpose>("Transpose"),
+    op::<Unsqueeze>("Unsqueeze").reading(with_axes::<Unsqueeze>),
+];
 
 /// A constant in one of the attributes that may hold it.
 fn constant(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
@@ -37,4 +54,73 @@ fn reshape(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
     };
     let x = context.operand(0)?;
     Ok(Values::from_slice(&[context.value(op, &[x, shape])?]))
+}
+
+/// One number, by default the `f32` 0, expanded to the sizes of the operand.
+fn constant_of_shape(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    let value = match context.tensor("value")? {
+        Some(value) => value.reshaped(&[]),
+        None => Tensor::zeros(DType::F32, &[]),
+    };
+    let (value, shape) = (context.add_constant(&value.map_err(NodeError::Tensor)?)?, context.operand(0)?);
+    Ok(Values::from_slice(&[context.value(Expand, &[value, shape])?]))
+}
+
+/// Before opset 4 the axis was 1 by default.
+fn concat(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    let mut op = context.op::<Concat>()?;
+    if !context.has("axis") && context.opset() < 4 {
+        op.axis = 1;
+    }
+    let operands = context.operands().to_vec();
+    let node = context.add(op, &operands)?;
+    Ok(context.results(node))
+}
+
+/// Before opset 10 starts, ends and axes were attributes, and there were no steps.
+fn slice(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    let mut operands = context.operands().to_vec();
+    if context.opset() < 10 {
+        operands.truncate(1);
+        for name in ["starts", "ends", "axes"] {
+            operands.push(list_attribute(context, name)?);
+        }
+    }
+    let node = context.add(Slice, &operands)?;
+    Ok(context.results(node))
+}
+
+/// Before opset 13 the sizes of the parts were an attribute, and before 18 equal parts were as many as the outputs.
+fn split(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    let mut op = context.op::<Split>()?;
+    let sizes = match list_attribute(context, "split")? {
+        Some(sizes) => Some(sizes),
+        None => context.optional(1),
+    };
+    if sizes.is_some() {
+        op.num_outputs = None;
+    } else if op.num_outputs.is_none() {
+        op.num_outputs = Some(context.output_count() as u64);
+    }
+    let node = context.add(op, &[Some(context.operand(0)?), sizes])?;
+    Ok(context.results(node))
+}
+
+/// Before opset 13 the axes were an attribute.
+fn with_axes<O: OpVariant>(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    let axes = match list_attribute(context, "axes")? {
+        Some(axes) => Some(axes),
+        None => context.optional(1),
+    };
+    let (op, x) = (context.op::<O>()?, context.operand(0)?);
+    let node = context.add(op, &[Some(x), axes])?;
+    Ok(context.results(node))
+}
+
+/// The list attribute `name` as a constant: what newer operator sets have as an operand.
+fn list_attribute(
+    context: &mut NodeContext<'_, '_>,
+    name: &'static str,
+) -> Result<Option<ValueId>, NodeError> {
+    context.ints(name)?.map(|values| context.integers(&values)).transpose()
 }
