@@ -68,11 +68,8 @@ pub enum CompareError {
 impl Difference {
     /// Compares `found` with `expected`, which must have the same element type and sizes.
     pub fn between(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<Self, CompareError> {
-        if found.ty() != expected.ty() {
-            return Err(CompareError::Type {
-                found: found.ty().to_string(),
-                expected: expected.ty().to_string(),
-            });
+        if found.dtype() != expected.dtype() || found.sizes() != expected.sizes() {
+            return Err(CompareError::of_types(found, expected));
         }
         crate::with_number!(found.dtype(), T => {
             let (found_elements, elements) = (found.to_compute::<T>()?, expected.to_compute::<T>()?);
@@ -84,9 +81,34 @@ impl Difference {
         })
     }
 
+    /// Compares the numbers of `found` and `expected`, whose element types may differ: both are taken as doubles.
+    pub fn between_values(
+        found: &Tensor,
+        expected: &Tensor,
+        tolerance: Tolerance,
+    ) -> Result<Self, CompareError> {
+        if found.dtype() == expected.dtype() {
+            return Self::between(found, expected, tolerance);
+        }
+        if found.sizes() != expected.sizes() {
+            return Err(CompareError::of_types(found, expected));
+        }
+        let mut sums = Sums::default();
+        for (index, (a, b)) in found.to_f64()?.into_iter().zip(expected.to_f64()?).enumerate() {
+            sums.add(index, a, b, distance(a, b), tolerance);
+        }
+        Ok(sums.finish(expected.sizes()))
+    }
+
     /// Whether every element is within the tolerance.
     pub fn holds(&self) -> bool {
         self.outside == 0
+    }
+}
+
+impl CompareError {
+    fn of_types(found: &Tensor, expected: &Tensor) -> Self {
+        Self::Type { found: found.ty().to_string(), expected: expected.ty().to_string() }
     }
 }
 
@@ -301,6 +323,9 @@ mod tests {
         let column = floats(&[1.0, 2.0]).reshaped(&[2, 1]).expect("two elements");
         let error = Difference::between(&column, &floats(&[1.0, 2.0]), STRICT).expect_err("other sizes");
         assert_eq!(error.to_string(), "found f32[2, 1], expected f32[2]");
+        let values = Difference::between_values(&floats(&[1.0, 2.5]), &wide, STRICT).expect("the same sizes");
+        assert_eq!((values.outside, values.max_abs), (1, 0.5));
+        assert!(Difference::between_values(&column, &wide, STRICT).is_err(), "other sizes");
     }
 
     #[test]

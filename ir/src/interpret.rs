@@ -18,16 +18,21 @@ use crate::weights::WeightError;
 /// Tensors by name.
 pub type NamedTensors = BTreeMap<String, Tensor>;
 
+/// Types of tensors by name.
+pub type NamedTypes = BTreeMap<String, TensorType>;
+
 /// A run did not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// No tensor was given for an input.
-    #[error("input `{name}` is missing; the graph takes {expected}")]
+    #[error("input `{name}` is missing; the graph takes {expected}; {given}")]
     MissingInput {
         /// The input.
         name: Name,
         /// All inputs with their types.
         expected: String,
+        /// The names that were given.
+        given: String,
     },
     /// A tensor was given that is no input.
     #[error("there is no input `{name}`; the graph takes {expected}")]
@@ -110,7 +115,7 @@ impl<'g> Interpreter<'g> {
         Self { graph, limit: u64::MAX, progress: None }
     }
 
-    /// Refuses to hold more than `limit` bytes of computed values at a time. Weights in mapped files do not count.
+    /// Refuses to hold more than `limit` bytes of computed values at a time. Inputs and weights do not count.
     #[must_use]
     pub fn with_memory_limit(mut self, limit: u64) -> Self {
         self.limit = limit;
@@ -126,7 +131,7 @@ impl<'g> Interpreter<'g> {
 
     /// The outputs for `inputs`, by name.
     pub fn run(&self, inputs: &NamedTensors) -> Result<NamedTensors, RunError> {
-        self.check_inputs(inputs)?;
+        self.check_inputs(&inputs.iter().map(|(name, tensor)| (name.clone(), tensor.ty())).collect())?;
         let order = self.graph.topo();
         let mut left = self.remaining_readers();
         let mut values: FxHashMap<ValueId, Tensor> = FxHashMap::default();
@@ -136,7 +141,7 @@ impl<'g> Interpreter<'g> {
             let results = self.evaluate(node, inputs, &values, held)?;
             for (value, tensor) in node.results().zip(results) {
                 if left.get(&value.id()).is_some_and(|readers| *readers > 0) {
-                    held = held.saturating_add(tensor.bytes().len() as u64);
+                    held = held.saturating_add(counted(node, &tensor));
                     values.insert(value.id(), tensor);
                 }
             }
@@ -144,8 +149,8 @@ impl<'g> Interpreter<'g> {
                 let readers = left.entry(operand.id()).or_insert(1);
                 *readers -= 1;
                 if *readers == 0 {
-                    let freed = values.remove(&operand.id()).map_or(0, |tensor| tensor.bytes().len() as u64);
-                    held = held.saturating_sub(freed);
+                    let freed = values.remove(&operand.id());
+                    held -= freed.map_or(0, |tensor| counted(operand.producer(), &tensor));
                 }
             }
             if let Some(progress) = self.progress {
@@ -198,7 +203,7 @@ impl<'g> Interpreter<'g> {
         let results = node.op().def().eval(&Inputs::new(node.op().def().operands(), &tensors), &types);
         let results = results.map_err(error)?;
         debug_assert!(
-            results.iter().zip(node.results()).all(|(tensor, value)| fits(tensor, value.ty())),
+            results.iter().zip(node.results()).all(|(tensor, value)| fits(&tensor.ty(), value.ty())),
             "{:?} made {results:?}, declared {:?}",
             node.op(),
             node.results().map(|value| value.ty().to_string()).collect::<Vec<_>>(),
@@ -221,33 +226,48 @@ impl<'g> Interpreter<'g> {
         Err(RunError::Memory { op, loc: Box::new(node.loc().clone()), needed, held, limit: self.limit })
     }
 
-    fn check_inputs(&self, given: &NamedTensors) -> Result<(), RunError> {
-        let expected = || {
-            let show = |value: crate::graph::ValueRef<'_>| {
-                let name = value.name().map_or("", |name| &**name);
-                format!("`{name}`: {}{}", value.ty().dtype, self.graph.symbols().show(&value.ty().shape))
-            };
-            self.graph.inputs().map(show).collect::<Vec<_>>().join(", ")
-        };
+    /// Checks that tensors of the types `given` are what the graph takes, without having them.
+    pub fn check_inputs(&self, given: &NamedTypes) -> Result<(), RunError> {
         let mut sizes: FxHashMap<SymId, u64> = FxHashMap::default();
         for input in self.graph.inputs() {
             let name = input.name().cloned().unwrap_or_else(|| "".into());
-            let Some(tensor) = given.get(&*name) else {
-                return Err(RunError::MissingInput { name, expected: expected() });
+            let Some(ty) = given.get(&*name) else {
+                let names: Vec<String> = given.keys().map(|name| format!("`{name}`")).collect();
+                let given = match names.as_slice() {
+                    [] => "nothing is given".to_owned(),
+                    names => format!("given are {}", names.join(", ")),
+                };
+                return Err(RunError::MissingInput { name, expected: self.describe_inputs(), given });
             };
-            if !fits(tensor, input.ty()) || !bind(tensor, input.ty(), &mut sizes) {
-                let ty = input.ty();
-                let expected = format!("{}{}", ty.dtype, self.graph.symbols().show(&ty.shape));
-                return Err(RunError::InputType { name, found: tensor.ty().to_string(), expected });
+            if !fits(ty, input.ty()) || !bind(ty, input.ty(), &mut sizes) {
+                let expected =
+                    format!("{}{}", input.ty().dtype, self.graph.symbols().show(&input.ty().shape));
+                return Err(RunError::InputType { name, found: ty.to_string(), expected });
             }
         }
         let known =
             |name: &String| self.graph.inputs().any(|input| input.name().is_some_and(|n| **n == **name));
         match given.keys().find(|name| !known(name)) {
-            Some(name) => Err(RunError::UnknownInput { name: name.clone(), expected: expected() }),
+            Some(name) => {
+                Err(RunError::UnknownInput { name: name.clone(), expected: self.describe_inputs() })
+            }
             None => Ok(()),
         }
     }
+
+    fn describe_inputs(&self) -> String {
+        let show = |value: crate::graph::ValueRef<'_>| {
+            let name = value.name().map_or("", |name| &**name);
+            format!("`{name}`: {}{}", value.ty().dtype, self.graph.symbols().show(&value.ty().shape))
+        };
+        let inputs: Vec<String> = self.graph.inputs().map(show).collect();
+        if inputs.is_empty() { "no inputs".to_owned() } else { inputs.join(", ") }
+    }
+}
+
+/// The bytes of `tensor`, a result of `node`, that count as memory of the run: inputs and weights are there anyway.
+fn counted(node: NodeRef<'_>, tensor: &Tensor) -> u64 {
+    if matches!(node.op(), Op::Input(_) | Op::Weight(_)) { 0 } else { tensor.bytes().len() as u64 }
 }
 
 /// Result types of `op` for operands whose elements are all there.
@@ -261,18 +281,18 @@ pub(crate) fn infer_run_time(op: &Op, tensors: &[Option<Tensor>]) -> Result<Type
     }
 }
 
-/// Whether `tensor` has the element type, the rank and the known sizes of `ty`.
-fn fits(tensor: &Tensor, ty: &TensorType) -> bool {
-    let fits_size = |(size, dim): (&usize, &Dim)| dim.known().is_none_or(|known| known == *size as u64);
-    tensor.dtype() == ty.dtype
-        && tensor.rank() == ty.rank()
-        && tensor.sizes().iter().zip(ty.shape.iter()).all(fits_size)
+/// Whether `found`, whose sizes are known, has the element type, the rank and the known sizes of `expected`.
+fn fits(found: &TensorType, expected: &TensorType) -> bool {
+    let fits_size = |(size, dim): (&Dim, &Dim)| dim.known().is_none_or(|known| size.known() == Some(known));
+    found.dtype == expected.dtype
+        && found.rank() == expected.rank()
+        && found.shape.iter().zip(expected.shape.iter()).all(fits_size)
 }
 
-/// Binds the symbols of `ty` to the sizes of `tensor`; `false` when one is bound to another size already.
-fn bind(tensor: &Tensor, ty: &TensorType, sizes: &mut FxHashMap<SymId, u64>) -> bool {
-    tensor.sizes().iter().zip(ty.shape.iter()).all(|(size, dim)| match dim {
-        Dim::Sym(symbol) => *sizes.entry(*symbol).or_insert(*size as u64) == *size as u64,
+/// Binds the symbols of `expected` to the sizes of `found`; `false` when one is bound to another size already.
+fn bind(found: &TensorType, expected: &TensorType, sizes: &mut FxHashMap<SymId, u64>) -> bool {
+    found.shape.iter().zip(expected.shape.iter()).all(|(size, dim)| match (dim, size.known()) {
+        (Dim::Sym(symbol), Some(size)) => *sizes.entry(*symbol).or_insert(size) == size,
         _ => true,
     })
 }
@@ -316,7 +336,10 @@ mod tests {
             let inputs = NamedTensors::from([(name.to_owned(), zeros)]);
             Interpreter::new(&graph).run(&inputs).expect_err("must be refused").to_string()
         };
-        assert_eq!(run("z", &[1, 2]), "input `x` is missing; the graph takes `x`: f32[batch, 2]");
+        assert_eq!(
+            run("z", &[1, 2]),
+            "input `x` is missing; the graph takes `x`: f32[batch, 2]; given are `z`"
+        );
         assert_eq!(run("x", &[1, 3]), "input `x` is f32[1, 3], expected f32[batch, 2]");
     }
 
@@ -324,7 +347,7 @@ mod tests {
     fn the_memory_limit_holds() {
         let graph = doubled();
         let x = Tensor::zeros(DType::F32, &[1000, 2]).expect("small");
-        let limited = Interpreter::new(&graph).with_memory_limit(10_000);
+        let limited = Interpreter::new(&graph).with_memory_limit(5_000);
         let error = limited.run(&NamedTensors::from([("x".to_owned(), x)])).expect_err("over the limit");
         assert!(matches!(error, RunError::Memory { op: "add", needed: 8000, .. }), "{error}");
     }

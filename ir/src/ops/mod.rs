@@ -4,9 +4,9 @@
 //! crate can write one. Consumers attach tables to operations instead.
 
 mod def;
+pub(crate) mod movement;
 mod operands;
 pub(crate) mod pool;
-pub(crate) mod movement;
 pub(crate) mod products;
 pub(crate) mod rules;
 #[cfg(test)]
