@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::npy::NpyError;
 use crate::onnx::ContentsError;
 
 /// A file with tensors could not be read.
@@ -37,6 +38,64 @@ pub enum DataError {
         name: String,
         /// What was found and what was expected.
         error: Box<ContentsError>,
+    },
+    /// The file is no archive of arrays.
+    #[error("`{}` is no archive of arrays (.npz): {found}", path.display())]
+    NoArchive {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        found: &'static str,
+    },
+    /// The archive is damaged.
+    #[error("`{}` is damaged: {error}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        error: zip::result::ZipError,
+    },
+    /// An entry of the archive is no array by its name.
+    #[error("`{}`: entry `{name}` is no array, whose names end in .npy", path.display())]
+    NoEntry {
+        /// The file.
+        path: PathBuf,
+        /// The entry.
+        name: String,
+    },
+    /// Two arrays of an archive have the same name.
+    #[error("`{}` holds two arrays of the same name, among them `{names}`", path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// Names of the first arrays.
+        names: String,
+    },
+    /// There is no such array.
+    #[error("`{}` holds no array called `{name}`", path.display())]
+    NoArray {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        name: String,
+    },
+    /// An array could not be read.
+    #[error("`{}`, array `{name}`: {error}", path.display())]
+    Array {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        name: String,
+        /// Why.
+        error: NpyError,
+    },
+    /// The file could not be written.
+    #[error("`{}` cannot be written: {error}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
     },
     /// A number is left out in a series of files.
     #[error("`{}` is missing, although the folder has files with higher numbers", path.display())]

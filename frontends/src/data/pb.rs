@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use prost::Message;
+use quad_ir::interpret::NamedTensors;
 use quad_ir::tensor::Tensor;
 use quad_ir::weights::MappedFile;
 
@@ -31,6 +32,18 @@ pub fn read_series(folder: &Path, prefix: &str) -> Result<Vec<(String, Tensor)>,
         return Err(DataError::Gap { path: gap });
     }
     (0..count).map(|number| read(&file(number))).collect()
+}
+
+/// Gives tensors the names of the values they are for: their own where all of those are among `names`, else `names` in
+/// order. `None` when there are more tensors than names.
+pub fn by_name(tensors: Vec<(String, Tensor)>, names: &[String]) -> Option<NamedTensors> {
+    if tensors.len() > names.len() {
+        return None;
+    }
+    if tensors.iter().all(|(name, _)| names.contains(name)) {
+        return Some(tensors.into_iter().collect());
+    }
+    Some(names.iter().cloned().zip(tensors.into_iter().map(|(_, tensor)| tensor)).collect())
 }
 
 /// One more than the highest number of a file of the series, at most the number of files of the folder.
