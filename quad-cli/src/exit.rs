@@ -81,7 +81,8 @@ fn explain(error: &dyn Error) -> String {
     while let Some(error) = cause {
         let message = error.to_string();
         if !said.contains(&message) {
-            text.push_str(&format!("\n  because: {message}"));
+            text.push_str("\n  because: ");
+            text.push_str(&message);
         }
         said = message;
         cause = error.source();

@@ -41,7 +41,7 @@ pub(super) struct Report {
 struct Shortfall(Status, String);
 
 impl Shortfall {
-    fn new(unsupported: bool, why: impl ToString) -> Self {
+    fn new(unsupported: bool, why: impl std::fmt::Display) -> Self {
         Self(if unsupported { Status::Unsupported } else { Status::Failed }, why.to_string())
     }
 }
@@ -74,8 +74,8 @@ fn run_data_set(graph: &Graph, folder: &Path, tolerance: Tolerance) -> Result<()
     let input_names: Vec<String> =
         graph.inputs().map(|input| input.name().map_or_else(String::new, ToString::to_string)).collect();
     let output_names: Vec<String> = graph.outputs().iter().map(|output| output.name.to_string()).collect();
-    let inputs = assign(read("input")?, &input_names).map_err(|why| Shortfall::new(false, why))?;
-    let expected = assign(read("output")?, &output_names).map_err(|why| Shortfall::new(false, why))?;
+    let inputs = assign(read("input")?, &input_names)?;
+    let expected = assign(read("output")?, &output_names)?;
     let outputs = Interpreter::new(graph)
         .with_memory_limit(MEMORY_LIMIT)
         .run(&inputs)
@@ -87,15 +87,11 @@ fn run_data_set(graph: &Graph, folder: &Path, tolerance: Tolerance) -> Result<()
     Ok(())
 }
 
-/// Gives tensors their names: their own where all of those are known, else the known names in order.
-fn assign(tensors: Vec<(String, Tensor)>, names: &[String]) -> Result<NamedTensors, String> {
-    if tensors.len() > names.len() {
-        return Err(format!("{} tensors are given for {} values", tensors.len(), names.len()));
-    }
-    if tensors.iter().all(|(name, _)| names.contains(name)) {
-        return Ok(tensors.into_iter().collect());
-    }
-    Ok(names.iter().cloned().zip(tensors.into_iter().map(|(_, tensor)| tensor)).collect())
+/// Gives tensors the names of the values they are for.
+fn assign(tensors: Vec<(String, Tensor)>, names: &[String]) -> Result<NamedTensors, Shortfall> {
+    let count = tensors.len();
+    pb::by_name(tensors, names)
+        .ok_or_else(|| Shortfall::new(false, format!("{count} tensors are given for {} values", names.len())))
 }
 
 fn compare(name: &str, found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<(), String> {

@@ -1,0 +1,53 @@
+//! Opens models of every format. The extension decides which one a file is in.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use quad_frontends::onnx;
+use quad_ir::graph::Graph;
+use quad_ir::module::Module;
+
+/// The formats of models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `.onnx`
+    Onnx,
+}
+
+/// A model could not be opened, or a format is not known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// No format has this extension.
+    #[error("`{}`: the extension tells the format of a model, expected .onnx", .0.display())]
+    Extension(PathBuf),
+    /// An ONNX model could not be imported.
+    #[error("`{}` could not be imported", path.display())]
+    Onnx { path: PathBuf, source: Box<onnx::ImportError> },
+    /// There are several graphs and none of them is the main one.
+    #[error("`{}` holds {count} graphs and none is called @main", path.display())]
+    NoMain { path: PathBuf, count: usize },
+}
+
+impl Format {
+    /// The format that the extension of `path` names.
+    pub(crate) fn of(path: &Path) -> Result<Self, OpenError> {
+        match path.extension().and_then(OsStr::to_str) {
+            Some("onnx") => Ok(Self::Onnx),
+            _ => Err(OpenError::Extension(path.to_owned())),
+        }
+    }
+}
+
+/// Opens the model at `path`.
+pub(crate) fn open(path: &Path) -> Result<Module, OpenError> {
+    match Format::of(path)? {
+        Format::Onnx => onnx::import(path)
+            .map_err(|error| OpenError::Onnx { path: path.to_owned(), source: Box::new(error) }),
+    }
+}
+
+/// The graph of `module`, opened from `path`, that runs.
+pub(crate) fn main_graph<'m>(module: &'m Module, path: &Path) -> Result<&'m Graph, OpenError> {
+    let count = module.graphs.len();
+    module.main().ok_or_else(|| OpenError::NoMain { path: path.to_owned(), count })
+}
