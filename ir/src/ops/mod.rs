@@ -3,8 +3,10 @@
 //! [`Op`] is closed but `#[non_exhaustive]`: inside this file [`Op::def`] is the only exhaustive match, and no other
 //! crate can write one. Consumers attach tables to operations instead.
 
+pub(crate) mod centered;
 mod def;
 pub(crate) mod movement;
+pub(crate) mod granularity;
 mod operands;
 pub(crate) mod pool;
 pub(crate) mod products;
@@ -78,6 +80,7 @@ ops! {
     // Linear algebra, convolution, normalization, attention.
     matmul => MatMul;
     gemm => Gemm;
+    einsum => Einsum;
     conv => Conv;
     conv_transpose => ConvTranspose;
     average_pool => AveragePool;
@@ -103,6 +106,13 @@ ops! {
     transpose => Transpose;
 
     // Quantization and types.
+    conv_integer => ConvInteger;
+    dequantize_linear => DequantizeLinear;
+    dynamic_quantize_linear => DynamicQuantizeLinear;
+    matmul_integer => MatMulInteger;
+    qlinear_conv => QLinearConv;
+    qlinear_matmul => QLinearMatMul;
+    quantize_linear => QuantizeLinear;
 }
 
 impl Op {

@@ -50,18 +50,22 @@ pub(crate) fn number<'a>(operands: &Operands<'a>, index: usize) -> Result<&'a Te
     }
 }
 
-/// Checks that the operand at `index` stretches to `shape`: aligned at the last axis, each of its sizes is the one of
-/// `shape` or 1.
+/// Checks that the operand at `index` stretches to `shape`.
 pub(crate) fn stretches_to(operands: &Operands<'_>, index: usize, shape: &Shape) -> Result<(), InferError> {
-    let own = &operands.ty(index)?.shape;
+    if stretches(&operands.ty(index)?.shape, shape) {
+        return Ok(());
+    }
+    Err(operands.mismatch(index, format!("sizes that stretch to {shape}")))
+}
+
+/// Whether `own` stretches to `wanted`: aligned at the last axis, each size is the one of `wanted` or 1. Sizes that are
+/// not known may be either.
+pub(crate) fn stretches(own: &Shape, wanted: &Shape) -> bool {
     let fits = |(own, wanted): (&Dim, &Dim)| match (own.known(), wanted.known()) {
         (Some(own), Some(wanted)) => own == 1 || own == wanted,
         _ => true,
     };
-    if own.rank() <= shape.rank() && own.iter().rev().zip(shape.iter().rev()).all(fits) {
-        return Ok(());
-    }
-    Err(operands.mismatch(index, format!("sizes that stretch to {shape}")))
+    own.rank() <= wanted.rank() && own.iter().rev().zip(wanted.iter().rev()).all(fits)
 }
 
 /// The axis that `axis` means in a tensor of `rank` axes; negative ones count from the end.
