@@ -18,6 +18,7 @@ pub(crate) mod normalize;
 pub(crate) mod pool;
 #[cfg(test)]
 mod reference;
+pub(crate) mod resample;
 pub(crate) mod window;
 
 /// Sizes handed to a kernel that do not belong together.

@@ -105,6 +105,10 @@ ops! {
     squeeze => Squeeze, Unsqueeze, Flatten;
     transpose => Transpose;
 
+    // Resampling, signals, recurrence.
+    attention => Attention;
+    resize => Resize;
+
     // Quantization and types.
     conv_integer => ConvInteger;
     dequantize_linear => DequantizeLinear;

@@ -1,5 +1,14 @@
 //! Resampling, attention, recurrent and signal operations.
 
-use super::Row;
+mod attention;
+mod resample;
 
-pub(super) const ROWS: &[Row] = &[];
+use quad_ir::ops::{Attention, Resize};
+
+use super::{Row, import, op};
+
+pub(super) const ROWS: &[Row] = &[
+    op::<Attention>("Attention").reading(attention::read).writing(attention::write).since(23),
+    op::<Resize>("Resize").reading(resample::resize).since(19),
+    import("Upsample", resample::upsample),
+];
