@@ -13,3 +13,6 @@ pub mod npz;
 pub mod pb;
 
 pub use error::DataError;
+
+#[cfg(test)]
+mod tests;
