@@ -14,6 +14,7 @@ pub(crate) mod copy;
 pub(crate) mod indexed;
 pub(crate) mod matmul;
 pub(crate) mod matrix;
+pub(crate) mod order;
 pub(crate) mod normalize;
 pub(crate) mod pool;
 #[cfg(test)]

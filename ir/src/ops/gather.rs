@@ -35,7 +35,7 @@ impl OpDef for Gather {
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
         let x = operands.tensor(0)?;
         let axis = rules::axis("axis", self.axis, x.rank())?;
-        let picks = movement::indices("indices", operands.tensor(1)?, x.sizes()[axis])?;
+        let picks = movement::indices_of("indices", operands.tensor(1)?, x.sizes()[axis])?;
         Ok(only(movement::take(x, axis, &picks)?.reshaped(&sizes_of(&types[0])?)?))
     }
 

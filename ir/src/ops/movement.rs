@@ -8,10 +8,11 @@ use smallvec::SmallVec;
 use super::{EvalError, InferError, Inputs, Op, OpVariant, Operands, Results, only, rules, sizes_of};
 use crate::dtype::DType;
 use crate::interpret::infer_run_time;
+use crate::kernels::broadcast;
 use crate::kernels::copy::{self, Layout};
-use crate::kernels::indexed;
+use crate::kernels::indexed::{self, Places};
 use crate::tensor::{Tensor, TensorError, with_lane};
-use crate::types::{DimExpr, SymTensor, TensorType};
+use crate::types::{Dim, DimExpr, SymTensor, TensorType};
 
 /// Element types of indices, axes and sizes.
 pub(crate) const INDEX: &[DType] = &[DType::I64, DType::I32];
@@ -23,6 +24,13 @@ pub(crate) fn list_len(operands: &Operands<'_>, index: usize) -> Result<usize, I
         Some([length]) => Ok(*length as usize),
         _ => Err(operands.mismatch(index, "a vector of known length")),
     }
+}
+
+/// Checks that the operand at `index` has one element, with an axis of its own or without.
+pub(crate) fn check_scalar(operands: &Operands<'_>, index: usize) -> Result<(), InferError> {
+    let shape = &operands.ty(index)?.shape;
+    let one = shape.iter().all(|size| size.known().is_none_or(|size| size == 1));
+    if shape.rank() <= 1 && one { Ok(()) } else { Err(operands.mismatch(index, "a single element")) }
 }
 
 /// The length of the list at `index`, which must be that of the operand at `like`.
@@ -78,7 +86,11 @@ pub(crate) fn take(x: &Tensor, axis: usize, picks: &[usize]) -> Result<Tensor, T
 }
 
 /// The indices in `tensor`, the operand called `operand`: negative ones count back from `size`.
-pub(crate) fn indices(operand: &'static str, tensor: &Tensor, size: usize) -> Result<Vec<usize>, EvalError> {
+pub(crate) fn indices_of(
+    operand: &'static str,
+    tensor: &Tensor,
+    size: usize,
+) -> Result<Vec<usize>, EvalError> {
     tensor.to_i64()?.iter().map(|index| normal_index(operand, *index, size)).collect()
 }
 
@@ -91,6 +103,69 @@ pub(crate) fn normal_index(operand: &'static str, index: i64, size: usize) -> Re
         found: index.to_string(),
         expected: format!("an index from {} to {}", -length, length - 1),
     })
+}
+
+/// Checks the operands `x` and `indices` of operations that pick one element for each index along `axis`.
+pub(crate) fn check_element_indices(operands: &Operands<'_>, axis: i64) -> Result<(), InferError> {
+    let x = operands.ty(0)?;
+    operands.one_of(1, INDEX)?;
+    let indices = operands.ranked(1, x.rank())?;
+    let axis = rules::axis("axis", axis, x.rank())?;
+    let larger = |other: &usize| match (indices.shape[*other].known(), x.shape[*other].known()) {
+        (Some(found), Some(size)) => found > size,
+        _ => false,
+    };
+    match (0..x.rank()).filter(|other| *other != axis).find(larger) {
+        Some(other) => Err(operands
+            .mismatch(1, format!("at most {} indices on axis {other}", x.shape[other].known().unwrap_or(0)))),
+        None => Ok(()),
+    }
+}
+
+/// Where the elements lie that `indices` pick from a tensor of `sizes`: along `axis` each index says, along the other
+/// axes its own place does.
+pub(crate) fn element_places(
+    sizes: &[usize],
+    indices: &Tensor,
+    axis: usize,
+) -> Result<Vec<usize>, EvalError> {
+    let mut strides = broadcast::strides(sizes);
+    let step = std::mem::take(&mut strides[axis]);
+    let picks = indices_of("indices", indices, sizes[axis])?;
+    let bases = Places::new(indices.sizes(), &strides);
+    Ok(bases.zip(picks).map(|(base, pick)| base + pick * step).collect())
+}
+
+/// The length of the tuples in the operand `indices`, which name parts of at most `rank` axes.
+pub(crate) fn tuple_len(operands: &Operands<'_>, rank: usize) -> Result<usize, InferError> {
+    let length = operands.ty(1)?.shape.last().and_then(Dim::known);
+    let length =
+        length.and_then(|length| usize::try_from(length).ok()).filter(|length| (1..=rank).contains(length));
+    length.ok_or_else(|| operands.mismatch(1, format!("tuples of 1 to {rank} indices on the last axis")))
+}
+
+/// Where the parts begin that the tuples in `indices` name in a tensor of `sizes`, and how many elements each has. The
+/// first `batch` axes are common to both.
+pub(crate) fn tuple_places(
+    sizes: &[usize],
+    indices: &Tensor,
+    batch: usize,
+) -> Result<(Vec<usize>, usize), EvalError> {
+    let strides = broadcast::strides(sizes);
+    let Some((length, outer)) = indices.sizes().split_last() else { return Ok((Vec::new(), 0)) };
+    let indexed = &sizes[batch..batch + length];
+    let block = sizes[batch + length..].iter().product();
+    let per_batch: usize = outer[batch..].iter().product();
+    let batch_step: usize = sizes[batch..].iter().product();
+    let place = |(number, tuple): (usize, &[i64])| {
+        let base = number / per_batch * batch_step;
+        tuple.iter().zip(indexed).zip(&strides[batch..]).try_fold(base, |place, ((index, size), stride)| {
+            Ok(place + normal_index("indices", *index, *size)? * stride)
+        })
+    };
+    let places: Result<Vec<usize>, EvalError> =
+        indices.to_i64()?.chunks_exact((*length).max(1)).enumerate().map(place).collect();
+    Ok((places?, block))
 }
 
 /// The symbolic elements of every result of `op`, which moves the elements of the operands `moved` and reads the
