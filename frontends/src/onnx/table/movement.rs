@@ -2,28 +2,54 @@
 
 use quad_ir::dtype::DType;
 use quad_ir::graph::ValueId;
+use quad_ir::ops::depth_to_space::DepthOrder;
 use quad_ir::ops::{
-    Concat, Expand, Flatten, Gather, OpVariant, Reshape, ShapeOf, Slice, Split, Squeeze, Transpose, Unsqueeze,
+    CenterCropPad, Compress, Concat, DepthToSpace, Expand, EyeLike, Flatten, Gather, GatherElements,
+    GatherNd, NonZero, OneHot, OpVariant, Pad, Range, Reshape, ReverseSequence, ScatterElements, ScatterNd,
+    ShapeOf, SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile, TopK, Transpose, Trilu,
+    Unique, Unsqueeze,
 };
 use quad_ir::tensor::Tensor;
 
-use super::{Row, import, op};
+use super::{Row, import, op, read_regular};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
+use crate::onnx::export::{WriteError, WriteNode};
 
 pub(super) const ROWS: &[Row] = &[
+    op::<CenterCropPad>("CenterCropPad"),
+    op::<Compress>("Compress"),
+    op::<Concat>("Concat").reading(concat),
     import("Constant", constant),
     import("ConstantOfShape", constant_of_shape),
-    op::<Concat>("Concat").reading(concat),
+    op::<DepthToSpace>("DepthToSpace"),
     op::<Expand>("Expand"),
+    op::<EyeLike>("EyeLike"),
     op::<Flatten>("Flatten"),
     op::<Gather>("Gather"),
+    op::<GatherElements>("GatherElements"),
+    op::<GatherNd>("GatherND"),
+    op::<NonZero>("NonZero"),
+    op::<OneHot>("OneHot"),
+    op::<Pad>("Pad").reading(pad).since(19),
+    op::<Range>("Range").reading(range),
     op::<Reshape>("Reshape").reading(reshape),
+    op::<ReverseSequence>("ReverseSequence"),
+    op::<ScatterElements>("ScatterElements"),
+    op::<ScatterNd>("ScatterND"),
+    import("Scatter", read_regular::<ScatterElements>),
     op::<ShapeOf>("Shape"),
+    op::<SizeOf>("Size"),
     op::<Slice>("Slice").reading(slice),
+    op::<SpaceToDepth>("SpaceToDepth").writing(write_space_to_depth),
     op::<Split>("Split").reading(split),
     op::<Squeeze>("Squeeze").reading(with_axes::<Squeeze>),
+    op::<TensorScatter>("TensorScatter").since(24),
+    op::<Tile>("Tile").reading(tile),
+    op::<TopK>("TopK").reading(top_k),
     op::<Transpose>("Transpose"),
+    op::<Trilu>("Trilu"),
+    op::<Unique>("Unique"),
     op::<Unsqueeze>("Unsqueeze").reading(with_axes::<Unsqueeze>),
 ];
 
@@ -115,6 +141,58 @@ fn with_axes<O: OpVariant>(context: &mut NodeContext<'_, '_>) -> Result<Values, 
     let (op, x) = (context.op::<O>()?, context.operand(0)?);
     let node = context.add(op, &[Some(x), axes])?;
     Ok(context.results(node))
+}
+
+/// Before opset 11 the pads and the value were attributes, and opset 1 called the pads `paddings`.
+fn pad(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    let op = context.op::<Pad>()?;
+    let mut operands = context.operands().to_vec();
+    if context.opset() < 11 {
+        let x = context.operand(0)?;
+        let name = if context.opset() < 2 { "paddings" } else { "pads" };
+        let (pads, value) = (list_attribute(context, name)?, context.float("value")?.unwrap_or(0.0));
+        let value = context.scalar_of(context.ty(x).dtype, f64::from(value))?;
+        operands = vec![Some(x), pads, Some(value)];
+    }
+    let node = context.add(op, &operands)?;
+    Ok(context.results(node))
+}
+
+/// `stash_type` says in which type narrow floats are computed; ours are computed in a wider one.
+fn range(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    context.ignore("stash_type");
+    read_regular::<Range>(context)
+}
+
+/// Opset 1 repeated one axis only.
+fn tile(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    if context.opset() < 6 {
+        return Err(context.unsupported("the form before opset 6, which repeats a single axis"));
+    }
+    read_regular::<Tile>(context)
+}
+
+/// Before opset 10 `k` was an attribute.
+fn top_k(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    let (op, x) = (context.op::<TopK>()?, context.operand(0)?);
+    let k = match context.int("k")? {
+        Some(k) => context.integers(&[k])?,
+        None => context.operand(1)?,
+    };
+    let node = context.add(op, &[Some(x), Some(k)])?;
+    Ok(context.results(node))
+}
+
+/// Operator sets before 28 know one order of channels and have no attribute for it.
+fn write_space_to_depth(node: &mut WriteNode<'_>) -> Result<(), WriteError> {
+    let mut attributes = node.attributes(&[])?;
+    let regular = node.node.is::<SpaceToDepth>().is_some_and(|op| op.mode == DepthOrder::Dcr);
+    if !regular {
+        return Err(WriteError::NoForm { op: "space_to_depth", loc: node.node.loc().to_string() });
+    }
+    attributes.retain(|attribute| attribute.name != "mode");
+    node.emit(attributes);
+    Ok(())
 }
 
 /// The list attribute `name` as a constant: what newer operator sets have as an operand.
