@@ -281,7 +281,10 @@ impl AttrVisitor for Reader<'_, '_, '_> {
         self.context.ignore(theirs);
         let Some(attribute) = self.context.attributes.get(theirs) else { return Ok(()) };
         let mut found = border_form(attribute)?;
-        // Files write element types as their codes.
+        // Files write element types as their codes; 0 stands for one that is not stated.
+        if value.is_dtype() && value.is_absent() && found == Attr::Int(0) {
+            return Ok(());
+        }
         if let (true, Attr::Int(code)) = (value.is_dtype(), &found) {
             let dtype = dtype_of_code(*code).map_err(|error| AttrError::Other(error.to_string()))?;
             found = Attr::DType(dtype);

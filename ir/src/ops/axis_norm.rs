@@ -95,7 +95,10 @@ impl OpDef for MeanVarianceNorm {
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
         let x = operands.float(0)?;
-        rules::axes("axes", &self.axes, x.rank())?;
+        if rules::axes("axes", &self.axes, x.rank())?.is_empty() {
+            let expected = "at least one axis".to_owned();
+            return Err(InferError::Attribute { attr: "axes", found: "[]".to_owned(), expected });
+        }
         Ok(single(x.dtype, x.shape.clone()))
     }
 

@@ -6,7 +6,9 @@
 mod elementwise;
 mod linear;
 mod movement;
+mod normalization;
 mod spatial;
+mod windows;
 
 use quad_ir::ops::{OpKind, OpVariant};
 
@@ -75,7 +77,9 @@ pub(crate) const fn import(op_type: &'static str, import: Import) -> Row {
 
 /// All lines.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    [elementwise::ROWS, linear::ROWS, movement::ROWS, spatial::ROWS].into_iter().flatten()
+    [elementwise::ROWS, linear::ROWS, movement::ROWS, normalization::ROWS, spatial::ROWS, windows::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 /// The line for an operation of a file.
