@@ -101,6 +101,15 @@ impl<K: Entity, V> Default for EntityMap<K, V> {
     }
 }
 
+/// All ids with their values, in order.
+impl<K: Entity, V> IntoIterator for EntityMap<K, V> {
+    type Item = (K, V);
+    type IntoIter = std::iter::Map<std::iter::Enumerate<std::vec::IntoIter<V>>, fn((usize, V)) -> (K, V)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter().enumerate().map(|(index, value)| (K::from_index(index), value))
+    }
+}
+
 impl<K: Entity, V> std::ops::Index<K> for EntityMap<K, V> {
     type Output = V;
     fn index(&self, id: K) -> &V {

@@ -14,6 +14,8 @@ pub mod loc;
 pub mod module;
 pub mod ops;
 pub mod tensor;
+pub mod text;
 pub mod types;
+pub mod verify;
 pub mod weights;
 pub mod whole_file;

@@ -33,6 +33,42 @@ pub enum Loc {
     },
 }
 
+/// Origins that a rewritten node remembers: enough to find the place; rules may merge hundreds of nodes.
+const MAX_ORIGINS: usize = 8;
+
+/// Rules that a chain of rewrites remembers. A node rewritten more often keeps its last rules and its first origins.
+const MAX_DEPTH: usize = 16;
+
+impl Loc {
+    /// The origin of what `rule` makes of nodes from `origins`.
+    pub fn rewritten<'l>(rule: &'static str, origins: impl IntoIterator<Item = &'l Self>) -> Self {
+        let mut from: Vec<Self> = Vec::new();
+        for origin in origins {
+            let origin = if origin.depth() < MAX_DEPTH { origin } else { origin.first() };
+            if from.len() < MAX_ORIGINS && !from.contains(origin) {
+                from.push(origin.clone());
+            }
+        }
+        Self::Rewritten { rule, from: from.into() }
+    }
+
+    /// How many rules led to the node.
+    fn depth(&self) -> usize {
+        match self {
+            Self::Rewritten { from, .. } => 1 + from.iter().map(Self::depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Where the first of its origins came from, before any rule.
+    fn first(&self) -> &Self {
+        match self {
+            Self::Rewritten { from, .. } => from.first().map_or(self, Self::first),
+            _ => self,
+        }
+    }
+}
+
 impl fmt::Display for Loc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

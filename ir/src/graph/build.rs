@@ -1,15 +1,16 @@
 //! Building: adding typed nodes, naming values, choosing outputs.
 
 use bytes::Bytes;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use super::{Graph, NodeData, NodeId, Output, ValueData, ValueId, ValueRef};
+use super::typing::{MAX_KNOWN_TOTAL, Typed, op_weight, trim_absent, type_node};
+use super::{Graph, NodeData, NodeId, Output, Revision, ValueData, ValueId};
 use crate::loc::{Loc, Name};
 use crate::ops::source::Binding;
-use crate::ops::{Arity, Fact, InferError, Input, Inputs, Op, OpTraits, Operands, Types, Weight};
+use crate::ops::{Fact, InferError, Input, Op, Weight};
 use crate::tensor::Tensor;
-use crate::types::{Known, TensorType};
-use crate::weights::{WeightError, WeightId};
+use crate::types::TensorType;
+use crate::weights::{WeightError, WeightId, Weights};
 
 /// A node was not added; the graph is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -52,11 +53,8 @@ pub struct Misplaced {
     pub value: ValueId,
 }
 
-/// Results with more elements than this are not evaluated while a graph is built: shapes are small.
-const MAX_KNOWN_ELEMENTS: u64 = 1024;
-
 impl Graph {
-    /// Adds a node, with result types from the operation's type rule.
+    /// Adds a node, with result types from the operation's type rule. Absent operands at the end are dropped.
     pub fn add(
         &mut self,
         op: impl Into<Op>,
@@ -64,31 +62,17 @@ impl Graph {
         loc: Loc,
     ) -> Result<NodeId, AddError> {
         let op = op.into();
-        let name = op.def().name();
-        if let Some(weight) = op_weight(&op)
-            && self.weights.ty(weight.id) != Some(&weight.ty)
-        {
-            return Err(AddError::NoSuchWeight(weight.id));
+        let operands = trim_absent(&op, operands);
+        check_weight(&op, &self.weights)?;
+        if let Some(value) = operands.iter().flatten().find(|value| !self.has_value(**value)) {
+            return Err(AddError::NoSuchValue { op: op.def().name(), loc: Box::new(loc), value: *value });
         }
-        for value in operands.iter().flatten() {
-            if !self.values.get(*value).is_some_and(|data| self.contains(data.producer)) {
-                return Err(AddError::NoSuchValue { op: name, loc: Box::new(loc), value: *value });
-            }
+        let facts: Vec<Option<Fact>> =
+            operands.iter().map(|value| value.map(|value| self.fact(value))).collect();
+        match type_node(&op, &facts, &self.weights, self.symbols.len()) {
+            Ok(typed) => Ok(self.insert(op, operands, loc, typed)),
+            Err(error) => Err(AddError::Infer { op: op.def().name(), loc: Box::new(loc), error }),
         }
-        let facts = self.facts(operands);
-        let context = Operands::new(op.def().operands(), &facts, self.symbols.len());
-        let types = match check_arity(&context, &op).and_then(|()| op.def().infer(&context)) {
-            Ok(types) => types,
-            Err(error) => return Err(AddError::Infer { op: name, loc: Box::new(loc), error }),
-        };
-        if let Some(ty) = types.iter().find(|ty| !ty.is_representable()) {
-            let error = InferError::TooLarge { ty: ty.to_string() };
-            return Err(AddError::Infer { op: name, loc: Box::new(loc), error });
-        }
-        let known = self.known_results(&op, &context, &facts, &types);
-        let next_symbol = context.next_symbol();
-        self.symbols.grow_to(next_symbol);
-        Ok(self.insert(op, operands, loc, types, known))
     }
 
     /// Adds an operation with a single result and returns that.
@@ -111,6 +95,7 @@ impl Graph {
         loc: Loc,
     ) -> Result<ValueId, AddError> {
         let node = self.add(Input { ty, binding }, &[], loc)?;
+        self.revision = Revision::next();
         self.inputs.push(node);
         let value = self.node(node).result().id();
         self.set_name(value, name);
@@ -132,9 +117,8 @@ impl Graph {
 
     /// Gives `value` a name. When another value has it already, a number is appended, as names are unique.
     pub fn set_name(&mut self, value: ValueId, name: &str) {
-        if let Some(old) = self.values[value].name.take() {
-            self.names.remove(&old);
-        }
+        self.revision = Revision::next();
+        self.forget_name(value);
         let mut unique: Name = name.into();
         // The last number tried is remembered: thousands of values may ask for one name.
         while self.names.contains_key(&unique) {
@@ -148,33 +132,49 @@ impl Graph {
 
     /// Chooses the outputs, in order.
     pub fn set_outputs(&mut self, outputs: Vec<Output>) -> Result<(), Misplaced> {
-        let lost = outputs
-            .iter()
-            .find(|output| !self.values.get(output.value).is_some_and(|data| self.contains(data.producer)));
+        let lost = outputs.iter().find(|output| !self.has_value(output.value));
         if let Some(Output { name, value }) = lost {
             return Err(Misplaced { name: name.clone(), value: *value });
         }
+        self.revision = Revision::next();
         self.outputs = outputs;
         Ok(())
     }
 
-    /// What type rules see of `operands`.
-    pub(crate) fn facts(&self, operands: &[Option<ValueId>]) -> Vec<Option<Fact>> {
-        let fact = |value: &Option<ValueId>| {
-            let value = ValueRef::new(self, (*value)?);
-            Some(Fact { ty: value.ty().clone(), known: value.known().cloned() })
-        };
-        operands.iter().map(fact).collect()
+    /// What type rules see of `value`.
+    pub(super) fn fact(&self, value: ValueId) -> Fact {
+        let data = &self.values[value];
+        Fact { ty: data.ty.clone(), known: data.known.clone() }
     }
 
-    fn insert(
-        &mut self,
-        op: Op,
-        operands: &[Option<ValueId>],
-        loc: Loc,
-        types: Types,
-        mut known: SmallVec<[Option<Known>; 1]>,
-    ) -> NodeId {
+    /// Whether `value` is there and its producer not erased.
+    pub(super) fn has_value(&self, value: ValueId) -> bool {
+        self.values.get(value).is_some_and(|data| self.contains(data.producer))
+    }
+
+    /// Gives `value` a type that its type rule allows. What was known of its elements is dropped when that is another
+    /// one, so that types and elements never disagree.
+    pub(crate) fn state_type(&mut self, value: ValueId, ty: TensorType) {
+        let data = &mut self.values[value];
+        if data.ty != ty {
+            data.ty = ty;
+            data.known = None;
+        }
+    }
+
+    /// Takes the name of `value` away, if it has one.
+    pub(super) fn forget_name(&mut self, value: ValueId) {
+        if let Some(old) = self.values[value].name.take() {
+            self.names.remove(&old);
+        }
+    }
+
+    fn insert(&mut self, op: Op, operands: &[Option<ValueId>], loc: Loc, typed: Typed) -> NodeId {
+        self.revision = Revision::next();
+        let elements = typed.known_elements();
+        let keep_known = elements <= MAX_KNOWN_TOTAL.saturating_sub(self.known_elements);
+        self.known_elements += if keep_known { elements } else { 0 };
+        self.symbols.grow_to(typed.symbols);
         let node = self.nodes.next_id();
         self.topology.add(node);
         for (operand, value) in operands.iter().enumerate() {
@@ -182,75 +182,23 @@ impl Graph {
                 self.topology.connect(self.values[value].producer, node, value, operand);
             }
         }
-        known.resize(types.len(), None);
-        let results = types
-            .into_iter()
-            .zip(known)
-            .enumerate()
+        let results = typed.types.into_iter().zip(typed.known).enumerate();
+        let results = results
             .map(|(port, (ty, known))| {
-                let port = u16::try_from(port).expect("an operation has fewer than 2^16 results");
+                let known = known.filter(|_| keep_known);
+                // Typing refuses operations with more results than fit.
+                let port = u16::try_from(port).unwrap_or(u16::MAX);
                 self.values.push(ValueData { producer: node, port, ty, name: None, known })
             })
             .collect();
         self.nodes.push(Some(NodeData { op, operands: operands.into(), results, loc }))
     }
-
-    /// What is known of the results' elements: evaluated where all operands are, else followed symbolically.
-    fn known_results(
-        &self,
-        op: &Op,
-        context: &Operands<'_>,
-        facts: &[Option<Fact>],
-        types: &[TensorType],
-    ) -> SmallVec<[Option<Known>; 1]> {
-        let small = |ty: &TensorType| {
-            let elements = ty.shape.elements().and_then(|count| count.as_constant());
-            elements.is_some_and(|count| (0..=MAX_KNOWN_ELEMENTS.cast_signed()).contains(&count))
-        };
-        if !types.iter().all(small) {
-            return SmallVec::new();
-        }
-        if let Some(weight) = op_weight(op) {
-            return smallvec![self.weights.tensor(weight.id).ok().map(Known::Constant)];
-        }
-        if !op.def().traits().contains(OpTraits::PURE) || facts.is_empty() {
-            return SmallVec::new();
-        }
-        let constants: Option<Vec<Option<Tensor>>> = facts
-            .iter()
-            .map(|fact| match fact {
-                Some(fact) => fact.known.as_ref().and_then(Known::constant).cloned().map(Some),
-                None => Some(None),
-            })
-            .collect();
-        let Some(tensors) = constants else {
-            let results = op.def().symbolic_results(context).into_iter();
-            return results.map(|tensor| tensor.map(Known::from_symbolic)).collect();
-        };
-        // An operation that cannot be evaluated here says so when the graph runs.
-        let results = op.def().eval(&Inputs::new(op.def().operands(), &tensors), types).unwrap_or_default();
-        results.into_iter().map(|tensor| Some(Known::Constant(tensor))).collect()
-    }
 }
 
-fn op_weight(op: &Op) -> Option<&Weight> {
-    use crate::ops::OpVariant;
-    Weight::of(op)
-}
-
-/// Whether the operands given are as many as the operation declares, with none left out that must be there.
-fn check_arity(operands: &Operands<'_>, op: &Op) -> Result<(), InferError> {
-    let declared = op.def().operands();
-    let variadic = declared.last().is_some_and(|operand| operand.arity == Arity::Variadic);
-    if !variadic && operands.len() > declared.len() {
-        return Err(InferError::TooMany { found: operands.len(), expected: declared.len() });
+/// Whether a weight node says of its weight what is so.
+pub(super) fn check_weight(op: &Op, weights: &Weights) -> Result<(), AddError> {
+    match op_weight(op) {
+        Some(weight) if weights.ty(weight.id) != Some(&weight.ty) => Err(AddError::NoSuchWeight(weight.id)),
+        _ => Ok(()),
     }
-    for (index, operand) in declared.iter().enumerate() {
-        if operand.arity == Arity::One {
-            operands.ty(index)?;
-        }
-    }
-    // Of a variadic tail every operand given must be there.
-    let tail = if variadic { declared.len() - 1 } else { operands.len() };
-    (tail..operands.len()).try_for_each(|index| operands.ty(index).map(|_| ()))
 }

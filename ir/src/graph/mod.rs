@@ -5,15 +5,24 @@
 //! rewriting ([`Graph::apply`]).
 
 mod build;
+mod compact;
+mod consistency;
+mod edit;
+mod patch;
 mod topology;
+mod typing;
 mod view;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use build::{AddError, Misplaced};
+pub use compact::Renumbering;
+pub use edit::{Edit, StaleEdit};
+pub use patch::{Patch, PatchError};
 pub use view::{NodeRef, ValueRef};
 
 use crate::entity::{EntityMap, entity};
@@ -46,6 +55,9 @@ pub struct Graph {
     symbols: SymTable,
     weights: Weights,
     metadata: BTreeMap<String, String>,
+    /// Elements of all `known` together, which are limited.
+    known_elements: usize,
+    revision: Revision,
 }
 
 /// A result of the whole graph.
@@ -56,6 +68,11 @@ pub struct Output {
     /// The value.
     pub value: ValueId,
 }
+
+/// The state of a graph: two graphs of the same revision are equal. Every change makes a new one, which is how an edit
+/// knows the graph that it was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Revision(u64);
 
 #[derive(Clone, Debug)]
 struct NodeData {
@@ -75,6 +92,13 @@ struct ValueData {
     known: Option<Known>,
 }
 
+impl Revision {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 impl Graph {
     /// An empty graph.
     pub fn new(name: impl Into<Name>) -> Self {
@@ -90,6 +114,8 @@ impl Graph {
             symbols: SymTable::default(),
             weights: Weights::default(),
             metadata: BTreeMap::new(),
+            known_elements: 0,
+            revision: Revision::next(),
         }
     }
 
@@ -119,6 +145,17 @@ impl Graph {
     /// Whether `node` is there and not erased.
     pub fn contains(&self, node: NodeId) -> bool {
         self.nodes.get(node).is_some_and(Option::is_some)
+    }
+
+    /// Whether the results of `node` are values, so that it can be printed even if the graph is broken.
+    pub(crate) fn is_printable(&self, node: NodeId) -> bool {
+        let known = |value: &ValueId| self.values.get(*value).is_some();
+        self.nodes.get(node).and_then(Option::as_ref).is_some_and(|data| data.results.iter().all(known))
+    }
+
+    /// How many values there are or were: one more than the largest number of an id.
+    pub(crate) fn n_values(&self) -> usize {
+        self.values.len()
     }
 
     /// All nodes in the order of their ids.
@@ -161,6 +198,7 @@ impl Graph {
 
     /// The names of symbolic sizes, to add some before building values that have them.
     pub fn symbols_mut(&mut self) -> &mut SymTable {
+        self.revision = Revision::next();
         &mut self.symbols
     }
 
@@ -171,6 +209,7 @@ impl Graph {
 
     /// The constants, to add some before building nodes that read them.
     pub fn weights_mut(&mut self) -> &mut Weights {
+        self.revision = Revision::next();
         &mut self.weights
     }
 

@@ -63,6 +63,11 @@ impl Topology {
         uses
     }
 
+    /// How many readings of `node` there are.
+    pub(super) fn n_operands(&self, node: NodeId) -> usize {
+        self.graph.edges_directed(self.index[node], Direction::Incoming).count()
+    }
+
     pub(super) fn reaches(&self, from: NodeId, to: NodeId) -> bool {
         petgraph::algo::has_path_connecting(&self.graph, self.index[from], self.index[to], None)
     }

@@ -15,7 +15,11 @@ pub(crate) mod rules;
 pub(crate) mod testing;
 pub(crate) mod window;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 pub use def::*;
+pub(crate) use operands::operand_name;
 pub use operands::{Fact, Inputs, Operands};
 
 /// Lists the operations by module: expands to the modules, the enum, the conversions and [`ALL_OPS`].
@@ -140,6 +144,8 @@ ops! {
 impl Op {
     /// The operation called `name` in the text format, with its default attributes.
     pub fn by_name(name: &str) -> Option<Self> {
-        all_ops().into_iter().find(|op| op.def().name() == name)
+        static BY_NAME: LazyLock<BTreeMap<&str, Op>> =
+            LazyLock::new(|| all_ops().into_iter().map(|op| (op.def().name(), op)).collect());
+        BY_NAME.get(name).cloned()
     }
 }

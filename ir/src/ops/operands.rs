@@ -197,7 +197,8 @@ impl<'a> Inputs<'a> {
     }
 }
 
-fn operand_name(declared: &[Operand], index: usize) -> String {
+/// The name of the operand at `index`; variadic ones are numbered.
+pub(crate) fn operand_name(declared: &[Operand], index: usize) -> String {
     match (declared.get(index), declared.last()) {
         (Some(operand), _) if operand.arity != Arity::Variadic => operand.name.to_owned(),
         (_, Some(last)) if last.arity == Arity::Variadic => {

@@ -165,6 +165,6 @@ mod tests {
     fn no_depth_gives_zeros_and_no_matrix_gives_nothing() {
         let none: &[i64] = &[];
         assert_eq!(stacked((none, &[3, 1, 0]), (none, &[3, 0, 2])).expect("the sizes fit"), [0; 6]);
-        assert_eq!(stacked((none, &[0, 2, 2]), (none, &[0, 2, 2])).expect("the sizes fit"), []);
+        assert_eq!(stacked((none, &[0, 2, 2]), (none, &[0, 2, 2])).expect("the sizes fit"), [0; 0]);
     }
 }

@@ -167,15 +167,15 @@ mod tests {
     fn bounds_are_clamped_and_counted_from_the_end() {
         assert_eq!(elements(5, 1, -1, 1), [1, 2, 3]);
         assert_eq!(elements(5, -100, 100, 2), [0, 2, 4]);
-        assert_eq!(elements(5, 4, 2, 1), []);
+        assert_eq!(elements(5, 4, 2, 1), [0; 0]);
         assert_eq!(elements(5, i64::MAX, i64::MIN, -1), [4, 3, 2, 1, 0]);
         assert_eq!(elements(5, 3, 0, -2), [3, 1]);
         // The start of a backward slice is clamped to the first element, not to the place before it.
         assert_eq!(elements(5, -100, i64::MIN, -1), [0]);
-        assert_eq!(elements(5, 2, 3, i64::MIN), []);
+        assert_eq!(elements(5, 2, 3, i64::MIN), [0; 0]);
         assert_eq!(elements(5, 2, 0, i64::MIN), [2]);
         assert_eq!(elements(5, 2, 5, i64::MAX), [2]);
-        assert_eq!(elements(0, -1, i64::MIN, -1), []);
+        assert_eq!(elements(0, -1, i64::MIN, -1), [0; 0]);
     }
 
     #[test]

@@ -48,6 +48,17 @@ impl Dim {
         }
     }
 
+    /// The symbols it mentions, each as often as it does.
+    pub fn symbols(&self) -> impl Iterator<Item = SymId> + '_ {
+        let (alone, expr) = match self {
+            Self::Known(_) => (None, None),
+            Self::Sym(symbol) => (Some(*symbol), None),
+            Self::Expr(expr) => (None, Some(expr)),
+        };
+        let factors = expr.into_iter().flat_map(|expr| expr.terms().flat_map(|(symbols, _)| symbols));
+        alone.into_iter().chain(factors.copied())
+    }
+
     /// The size that `expr` is, or `None` when it is a negative number.
     pub fn from_expr(expr: DimExpr) -> Option<Self> {
         if let Some(constant) = expr.as_constant() {
@@ -68,6 +79,13 @@ impl From<u64> for Dim {
 
 /// A product of symbols in ascending order; the empty product is 1.
 type Monomial = SmallVec<[SymId; 2]>;
+
+/// Terms and factors beyond which a product is not followed. Sizes have a handful of terms; a model made to exhaust
+/// memory multiplies sums until there are millions.
+const MAX_TERMS: usize = 64;
+
+/// Terms beyond which a sum is not followed.
+pub(crate) const MAX_SUM: usize = 1024;
 
 /// An integer polynomial of symbols in normal form: equal polynomials compare equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,8 +135,11 @@ impl DimExpr {
         (self.terms.len() == 1 && *coefficient == 1 && monomial.len() == 1).then(|| monomial[0])
     }
 
-    /// The sum, or `None` on overflow.
+    /// The sum, or `None` on overflow and when it would have a great many terms.
     pub fn add(&self, other: &Self) -> Option<Self> {
+        if self.terms.len() + other.terms.len() > MAX_SUM {
+            return None;
+        }
         let mut sum = self.clone();
         for (monomial, coefficient) in &other.terms {
             sum.accumulate(monomial.clone(), *coefficient)?;
@@ -131,11 +152,17 @@ impl DimExpr {
         self.add(&other.mul(&Self::constant(-1))?)
     }
 
-    /// The product, or `None` on overflow.
+    /// The product, or `None` on overflow and when it would have a great many terms.
     pub fn mul(&self, other: &Self) -> Option<Self> {
         let mut product = Self::default();
+        if self.terms.len().saturating_mul(other.terms.len()) > MAX_TERMS {
+            return None;
+        }
         for (left, a) in &self.terms {
             for (right, b) in &other.terms {
+                if left.len() + right.len() > MAX_TERMS {
+                    return None;
+                }
                 let mut monomial = left.clone();
                 monomial.extend_from_slice(right);
                 monomial.sort_unstable();
@@ -207,20 +234,25 @@ fn remove_factors(monomial: &Monomial, by: &Monomial) -> Option<Monomial> {
 }
 
 /// Writes a polynomial with `name` spelling each symbol: `2*batch*heads + 1`, `h - 1`.
+///
+/// Terms are ordered by their spelling, the constant last, so that the text does not depend on how symbols are numbered.
 pub(crate) fn write_expr(
     f: &mut dyn fmt::Write,
     expr: &DimExpr,
     name: &dyn Fn(SymId) -> String,
 ) -> fmt::Result {
-    // The constant sorts first but reads better last.
-    let mut terms: Vec<_> = expr.terms().collect();
-    let constant_first = terms.first().is_some_and(|(symbols, _)| symbols.is_empty());
-    terms.rotate_left(usize::from(constant_first));
+    let spell = |(symbols, coefficient): (&[SymId], i64)| {
+        let mut factors: Vec<String> = symbols.iter().map(|symbol| name(*symbol)).collect();
+        factors.sort_unstable();
+        (factors.is_empty(), factors, coefficient)
+    };
+    let mut terms: Vec<(bool, Vec<String>, i64)> = expr.terms().map(spell).collect();
+    terms.sort_unstable();
     if terms.is_empty() {
         return f.write_char('0');
     }
-    for (position, (symbols, coefficient)) in terms.iter().enumerate() {
-        let sign = match (position, *coefficient < 0) {
+    for (position, (_, mut factors, coefficient)) in terms.into_iter().enumerate() {
+        let sign = match (position, coefficient < 0) {
             (0, false) => "",
             (0, true) => "-",
             (_, false) => " + ",
@@ -228,7 +260,6 @@ pub(crate) fn write_expr(
         };
         f.write_str(sign)?;
         let magnitude = coefficient.unsigned_abs();
-        let mut factors: Vec<String> = symbols.iter().map(|symbol| name(*symbol)).collect();
         if magnitude != 1 || factors.is_empty() {
             factors.insert(0, magnitude.to_string());
         }

@@ -51,6 +51,19 @@ impl Known {
         tensor.as_constant().map_or_else(|| Self::Symbolic(tensor), Self::Constant)
     }
 
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Constant(tensor) => tensor.len(),
+            Self::Symbolic(tensor) => tensor.elements.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The elements as numbers, when all are.
     pub fn constant(&self) -> Option<&Tensor> {
         match self {

@@ -1,5 +1,6 @@
 //! What a value is: element type, sizes, and how stored integers stand for real numbers.
 
+mod agree;
 mod dim;
 mod known;
 mod quant;
@@ -8,9 +9,11 @@ mod shape;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use dim::MAX_SUM;
 pub use dim::{Dim, DimExpr, SymId};
 pub use known::{Known, SymTensor};
 pub use quant::{Quant, QuantError};
+pub(crate) use shape::write_shape;
 pub use shape::{Shape, SymTable};
 
 use crate::dtype::DType;

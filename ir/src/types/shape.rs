@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use super::TensorType;
 use super::dim::{Dim, DimExpr, SymId, write_expr};
 use crate::entity::{Entity, EntityMap};
 use crate::loc::Name;
@@ -58,20 +60,24 @@ impl fmt::Display for Shape {
 #[derive(Clone, Debug, Default)]
 pub struct SymTable {
     names: EntityMap<SymId, Option<Name>>,
+    by_name: FxHashMap<Name, SymId>,
 }
 
 impl SymTable {
     /// The symbol called `name`, made if there is none.
     pub fn named(&mut self, name: &str) -> SymId {
-        match self.find(name) {
-            Some(symbol) => symbol,
-            None => self.names.push(Some(name.into())),
+        if let Some(symbol) = self.find(name) {
+            return symbol;
         }
+        let name: Name = name.into();
+        let symbol = self.names.push(Some(name.clone()));
+        self.by_name.insert(name, symbol);
+        symbol
     }
 
     /// The symbol called `name`.
     pub fn find(&self, name: &str) -> Option<SymId> {
-        self.names.iter().find(|(_, given)| given.as_deref() == Some(name)).map(|(symbol, _)| symbol)
+        self.by_name.get(name).copied()
     }
 
     /// A new symbol without a name.
@@ -104,6 +110,18 @@ impl SymTable {
     /// How `symbol` is written: its name, or `?` and its number.
     pub fn spelling(&self, symbol: SymId) -> String {
         self.name(symbol).map_or_else(|| format!("?{}", symbol.index()), ToString::to_string)
+    }
+
+    /// Prints `ty` with the names of this table.
+    pub fn show_type<'a>(&'a self, ty: &'a TensorType) -> impl fmt::Display + 'a {
+        struct Show<'a>(&'a SymTable, &'a TensorType);
+        impl fmt::Display for Show<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}{}", self.1.dtype, self.0.show(&self.1.shape))?;
+                self.1.quant.as_ref().map_or(Ok(()), |quant| write!(f, " {quant}"))
+            }
+        }
+        Show(self, ty)
     }
 
     /// Prints `shape` with the names of this table.

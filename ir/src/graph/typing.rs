@@ -1,0 +1,134 @@
+//! Typing a node: the one place where a type rule meets its operands.
+//!
+//! Building, rewriting, parsing and verifying all ask here, so none of them can accept what another refuses.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::ValueId;
+use crate::ops::{Arity, Fact, InferError, Inputs, Op, OpTraits, OpVariant, Operands, Types, Weight};
+use crate::tensor::Tensor;
+use crate::types::{Known, TensorType};
+use crate::weights::Weights;
+
+/// Results with more elements than this are not evaluated while a graph is built: shapes are small.
+const MAX_KNOWN_ELEMENTS: i64 = 1024;
+
+/// The elements known in one graph, all values together; beyond it results are typed as if nothing was known of them.
+/// Shape arithmetic of large models stays far below. A model file made to exhaust memory does not.
+pub(super) const MAX_KNOWN_TOTAL: usize = 1 << 22;
+
+/// The results of one operation; their numbers are 16 bits wide.
+const MAX_RESULTS: usize = 1 << 15;
+
+/// A node's results before the node exists.
+#[derive(Debug)]
+pub(super) struct Typed {
+    pub(super) types: Types,
+    /// What is known of the results' elements, one entry per type.
+    pub(super) known: SmallVec<[Option<Known>; 1]>,
+    /// How many symbols the graph has with the fresh ones of `types`.
+    pub(super) symbols: usize,
+}
+
+impl Typed {
+    /// How many elements are known.
+    pub(super) fn known_elements(&self) -> usize {
+        self.known.iter().flatten().map(Known::len).sum()
+    }
+}
+
+/// Types `op` on operands of which `facts` are known, in a graph with `symbols` symbols.
+pub(super) fn type_node(
+    op: &Op,
+    facts: &[Option<Fact>],
+    weights: &Weights,
+    symbols: usize,
+) -> Result<Typed, InferError> {
+    let context = Operands::new(op.def().operands(), facts, symbols);
+    check_arity(&context, op)?;
+    let types = op.def().infer(&context)?;
+    if types.is_empty() || types.len() > MAX_RESULTS {
+        return Err(InferError::Unsupported(format!("{} results", types.len())));
+    }
+    if let Some(ty) = types.iter().find(|ty| !ty.is_representable()) {
+        return Err(InferError::TooLarge { ty: ty.to_string() });
+    }
+    let mut known = known_results(op, &context, facts, weights, &types);
+    known.resize(types.len(), None);
+    Ok(Typed { types, known, symbols: context.next_symbol() })
+}
+
+/// The operands without absent ones at the end, where leaving them out means the same.
+pub(super) fn trim_absent<'a>(op: &Op, operands: &'a [Option<ValueId>]) -> &'a [Option<ValueId>] {
+    let declared = op.def().operands();
+    let absent = |index: usize| {
+        let optional = declared.get(index).is_some_and(|operand| operand.arity == Arity::Optional);
+        optional && operands[index].is_none()
+    };
+    let mut length = operands.len();
+    while length > 0 && absent(length - 1) {
+        length -= 1;
+    }
+    &operands[..length]
+}
+
+/// The weight that `op` is, if it is one.
+pub(super) fn op_weight(op: &Op) -> Option<&Weight> {
+    Weight::of(op)
+}
+
+/// What is known of the results' elements: evaluated where all operands are, else followed symbolically.
+fn known_results(
+    op: &Op,
+    context: &Operands<'_>,
+    facts: &[Option<Fact>],
+    weights: &Weights,
+    types: &[TensorType],
+) -> SmallVec<[Option<Known>; 1]> {
+    let small = |ty: &TensorType| {
+        let elements = ty.shape.elements().and_then(|count| count.as_constant());
+        elements.is_some_and(|count| (0..=MAX_KNOWN_ELEMENTS).contains(&count))
+    };
+    if !types.iter().all(small) {
+        return SmallVec::new();
+    }
+    if let Some(weight) = op_weight(op) {
+        return smallvec![weights.tensor(weight.id).ok().map(Known::Constant)];
+    }
+    if !op.def().traits().contains(OpTraits::PURE) || facts.is_empty() {
+        return SmallVec::new();
+    }
+    let Some(tensors) = constants(facts) else {
+        let results = op.def().symbolic_results(context).into_iter();
+        return results.map(|tensor| tensor.map(Known::from_symbolic)).collect();
+    };
+    // An operation that cannot be evaluated here says so when the graph runs.
+    let results = op.def().eval(&Inputs::new(op.def().operands(), &tensors), types).unwrap_or_default();
+    results.into_iter().map(|tensor| Some(Known::Constant(tensor))).collect()
+}
+
+/// The operands' elements, when all of them are numbers.
+fn constants(facts: &[Option<Fact>]) -> Option<Vec<Option<Tensor>>> {
+    let constant = |fact: &Option<Fact>| match fact {
+        Some(fact) => fact.known.as_ref().and_then(Known::constant).cloned().map(Some),
+        None => Some(None),
+    };
+    facts.iter().map(constant).collect()
+}
+
+/// Whether the operands given are as many as the operation declares, with none left out that must be there.
+fn check_arity(operands: &Operands<'_>, op: &Op) -> Result<(), InferError> {
+    let declared = op.def().operands();
+    let variadic = declared.last().is_some_and(|operand| operand.arity == Arity::Variadic);
+    if !variadic && operands.len() > declared.len() {
+        return Err(InferError::TooMany { found: operands.len(), expected: declared.len() });
+    }
+    for (index, operand) in declared.iter().enumerate() {
+        if operand.arity == Arity::One {
+            operands.ty(index)?;
+        }
+    }
+    // Of a variadic tail every operand given must be there.
+    let tail = if variadic { declared.len() - 1 } else { operands.len() };
+    (tail..operands.len()).try_for_each(|index| operands.ty(index).map(|_| ()))
+}
