@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(resized(1), [2]);
         assert_eq!(resized(2), [2, 3]);
         assert_eq!(resized(7), [0, 1, 2, 3, 4, 0, 0]);
-        assert_eq!(resized(0), []);
+        assert_eq!(resized(0), [0; 0]);
     }
 
     #[test]

@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(range(3, 9, 3), [3, 6]);
         assert_eq!(range(10, 4, -2), [10, 8, 6]);
         assert_eq!(range(0, 5, 2), [0, 2, 4]);
-        assert_eq!(range(5, 0, 2), []);
+        assert_eq!(range(5, 0, 2), [0; 0]);
         assert_eq!(range(i64::MIN, i64::MAX, i64::MAX), [i64::MIN, -1, i64::MAX - 1]);
     }
 
