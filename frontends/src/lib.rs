@@ -1,4 +1,5 @@
-//! Model and tensor readers.
+//! Readers of models, adapters and tensors.
 
+pub mod adapter;
 pub mod data;
 pub mod onnx;

@@ -10,8 +10,6 @@ mod normalization;
 mod spatial;
 mod windows;
 
-use quad_ir::dtype::DType;
-use quad_ir::graph::NodeRef;
 use quad_ir::ops::{OpKind, OpVariant};
 
 use super::context::{NodeContext, Values};
@@ -37,8 +35,6 @@ pub(crate) struct Row {
     pub(crate) export: Option<(OpKind, Export)>,
     /// The operator set in which it got the form that is written.
     pub(crate) since: i64,
-    /// The operator set that one node asks for, where some ask for a newer one than others.
-    pub(crate) newer: Option<fn(NodeRef<'_>) -> i64>,
 }
 
 impl Row {
@@ -62,17 +58,6 @@ impl Row {
         self
     }
 
-    /// The same, written in the operator set that `needed` gives for a node where that is newer.
-    pub(crate) const fn newer(mut self, needed: fn(NodeRef<'_>) -> i64) -> Self {
-        self.newer = Some(needed);
-        self
-    }
-
-    /// The oldest operator set in which `node` can be written.
-    pub(crate) fn opset_of(&self, node: NodeRef<'_>) -> i64 {
-        self.newer.map_or(self.since, |needed| needed(node).max(self.since))
-    }
-
     /// The same, of another domain.
     pub(crate) const fn of(mut self, domain: &'static str) -> Self {
         self.domain = domain;
@@ -87,7 +72,7 @@ pub(crate) const fn op<O: OpVariant>(op_type: &'static str) -> Row {
 
 /// An operation that is only read: a composition, or another name for something that has one.
 pub(crate) const fn import(op_type: &'static str, import: Import) -> Row {
-    Row { domain: "", op_type, import, export: None, since: 18, newer: None }
+    Row { domain: "", op_type, import, export: None, since: 18 }
 }
 
 /// All lines.
@@ -113,11 +98,6 @@ pub(crate) fn read_regular<O: OpVariant>(context: &mut NodeContext<'_, '_>) -> R
     let operands = context.operands().to_vec();
     let node = context.add(op, &operands)?;
     Ok(context.results(node))
-}
-
-/// The operator set from which on operations of long standing take `bf16`, for nodes that ask for it.
-pub(crate) fn bf16_since_22(node: NodeRef<'_>) -> i64 {
-    if node.result().ty().dtype == DType::BF16 { 22 } else { 1 }
 }
 
 /// Another name for the first operand.
