@@ -54,10 +54,13 @@ static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
 /// Runs a command and turns how it ends into an exit code and, where it failed, a message.
 pub(crate) fn guarded(command: impl FnOnce() -> Result<Outcome, Failure>) -> ExitCode {
+    let previous = panic::take_hook();
     panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string();
     }));
-    match panic::catch_unwind(AssertUnwindSafe(command)) {
+    let end = panic::catch_unwind(AssertUnwindSafe(command));
+    panic::set_hook(previous);
+    match end {
         Ok(Ok(Outcome::Done)) => ExitCode::SUCCESS,
         Ok(Ok(Outcome::DoesNotHold)) => ExitCode::FAILURE,
         // Whoever read the output has seen enough, as in `quad inspect | head`.
@@ -105,4 +108,42 @@ fn report(panic: &str) -> String {
 fn say(text: &str) {
     // Without a place to print to there is nobody to tell.
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the model could not be read")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("node `n`: no such operation")]
+    struct Inner;
+
+    #[test]
+    fn every_end_has_its_code() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(guarded(|| Ok(Outcome::Done)), ExitCode::SUCCESS);
+        assert_eq!(guarded(|| Ok(Outcome::DoesNotHold)), ExitCode::from(1));
+        assert_eq!(guarded(|| Err(Failure::input(Outer(Inner)))), ExitCode::from(2));
+        assert_eq!(guarded(|| Err(Failure::Output(io::Error::other("full")))), ExitCode::from(2));
+        assert_eq!(guarded(|| Err(Failure::Output(closed()))), ExitCode::SUCCESS);
+        assert_eq!(guarded(|| panic!("it was not expected")), ExitCode::from(70));
+        let report = report(&LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner));
+        for part in ["it was not expected", "exit.rs", "report it", "command line"] {
+            assert!(report.contains(part), "{part} is not in\n{report}");
+        }
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let failure = Failure::input(Outer(Inner));
+        assert_eq!(
+            explain(&failure),
+            "error: the model could not be read\n  because: node `n`: no such operation"
+        );
+        assert_eq!(explain(&Failure::message("usage")), "error: usage");
+    }
 }

@@ -6,23 +6,29 @@ use std::path::{Path, PathBuf};
 use quad_frontends::onnx;
 use quad_ir::graph::Graph;
 use quad_ir::module::Module;
+use quad_ir::text;
 
 /// The formats of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// `.onnx`
     Onnx,
+    /// `.quad`, the text form.
+    Text,
 }
 
 /// A model could not be opened, or a format is not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     /// No format has this extension.
-    #[error("`{}`: the extension tells the format of a model, expected .onnx", .0.display())]
+    #[error("`{}`: the extension tells the format of a model, expected .onnx or .quad", .0.display())]
     Extension(PathBuf),
     /// An ONNX model could not be imported.
     #[error("`{}` could not be imported", path.display())]
     Onnx { path: PathBuf, source: Box<onnx::ImportError> },
+    /// A text could not be read.
+    #[error(transparent)]
+    Text(text::ReadError),
     /// There are several graphs and none of them is the main one.
     #[error("`{}` holds {count} graphs and none is called @main", path.display())]
     NoMain { path: PathBuf, count: usize },
@@ -33,6 +39,7 @@ impl Format {
     pub(crate) fn of(path: &Path) -> Result<Self, OpenError> {
         match path.extension().and_then(OsStr::to_str) {
             Some("onnx") => Ok(Self::Onnx),
+            Some("quad") => Ok(Self::Text),
             _ => Err(OpenError::Extension(path.to_owned())),
         }
     }
@@ -43,6 +50,7 @@ pub(crate) fn open(path: &Path) -> Result<Module, OpenError> {
     match Format::of(path)? {
         Format::Onnx => onnx::import(path)
             .map_err(|error| OpenError::Onnx { path: path.to_owned(), source: Box::new(error) }),
+        Format::Text => text::read_files(path).map_err(OpenError::Text),
     }
 }
 

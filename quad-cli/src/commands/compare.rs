@@ -35,10 +35,10 @@ pub(crate) struct Arguments {
     /// The archive that it is compared with.
     b: PathBuf,
     /// Absolute tolerance.
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = tolerance)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true, value_parser = tolerance)]
     atol: f64,
     /// Tolerance relative to the elements of B.
-    #[arg(long, value_name = "Y", default_value_t = 0.0, value_parser = tolerance)]
+    #[arg(long, value_name = "Y", default_value_t = 0.0, allow_negative_numbers = true, value_parser = tolerance)]
     rtol: f64,
     /// Print one JSON object; figures that are not finite are null.
     #[arg(long)]
@@ -190,7 +190,8 @@ impl Figures {
     }
 }
 
-fn tolerance(text: &str) -> Result<f64, String> {
+/// Reads a tolerance.
+pub(super) fn tolerance(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value >= 0.0 => Ok(value),
         _ => Err("expected a number that is not negative".to_owned()),

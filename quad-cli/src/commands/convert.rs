@@ -1,27 +1,27 @@
 //! `quad convert`: writes a model in another format, or in the same one as QUAD understands it.
 
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
 use quad_frontends::onnx;
+use quad_ir::text;
 
 use crate::exit::{Failure, Outcome};
 use crate::open::{self, Format};
-use crate::table;
 
 /// Write a model as QUAD understands it.
 ///
 /// The extension of OUT decides the format. An ONNX model with more than 64 MiB of weights is written as two files,
-/// OUT and OUT.data. Files appear whole or not at all, over files of the same names that are there; converting a model
-/// onto itself is safe.
+/// OUT and OUT.data; a text with large weights is OUT and OUT.safetensors. Files appear whole or not at all, over files
+/// of the same names that are there; converting a model onto itself is safe.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  quad convert unet.onnx -o copy.onnx")]
+  quad convert unet.onnx -o unet.quad
+  quad convert unet.quad -o copy.onnx")]
 pub(crate) struct Arguments {
-    /// The model, .onnx.
+    /// The model, .onnx or .quad.
     model: PathBuf,
-    /// The file to write, .onnx.
+    /// The file to write, .onnx or .quad.
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
 }
@@ -32,18 +32,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let format = Format::of(&arguments.output).map_err(Failure::input)?;
     let module = open::open(&arguments.model).map_err(Failure::input)?;
     match format {
+        Format::Text => text::write_files(&arguments.output, &module).map_err(Failure::input)?,
         Format::Onnx => {
             let graph = open::main_graph(&module, &arguments.model).map_err(Failure::input)?;
             onnx::write(graph, &arguments.output).map_err(Failure::input)?;
         }
     }
-    let mut data = arguments.output.clone().into_os_string();
-    data.push(".data");
-    let out = &mut std::io::stdout().lock();
-    for file in [arguments.output.clone(), PathBuf::from(data)] {
-        if let Ok(metadata) = fs::metadata(&file) {
-            writeln!(out, "{}  {}", file.display(), table::bytes(metadata.len()))?;
-        }
-    }
+    writeln!(std::io::stdout(), "written to {}", arguments.output.display())?;
     Ok(Outcome::Done)
 }

@@ -29,7 +29,7 @@ const LIMIT_FACTOR: u64 = 32;
   quad run unet.onnx --inputs inputs.npz --outputs outputs.npz
   quad run model.onnx --inputs test_data_set_0 --outputs outputs.npz --max-memory 8G --time")]
 pub(crate) struct Arguments {
-    /// The model, .onnx.
+    /// The model, .onnx or .quad.
     model: PathBuf,
     /// Archive (.npz) or folder (input_<n>.pb) with the inputs.
     #[arg(long, value_name = "IN.npz|DIR")]

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use regex::Regex;
 use serde::Serialize;
 
+use super::compare::tolerance;
 use crate::exit::{Failure, Outcome};
 use check::{Report, Status};
 
@@ -33,10 +34,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "RE")]
     filter: Option<Regex>,
     /// Relative tolerance for all cases.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = tolerance)]
     rtol: Option<f64>,
     /// Absolute tolerance for all cases.
-    #[arg(long, value_name = "Y")]
+    #[arg(long, value_name = "Y", allow_negative_numbers = true, value_parser = tolerance)]
     atol: Option<f64>,
     /// Number of cases to run at a time; by default one for each processor.
     #[arg(long, value_name = "N")]
@@ -71,6 +72,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     if let Some(filter) = &arguments.filter {
         cases.retain(|case| filter.is_match(&case.name));
+        if cases.is_empty() {
+            return Err(Failure::message(format!("no case has a name that matches `{filter}`")));
+        }
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.jobs.unwrap_or(0)).build();
     let pool = pool.map_err(Failure::input)?;

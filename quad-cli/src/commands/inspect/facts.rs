@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use quad_frontends::adapter::branches::{self, Branch};
 use quad_ir::graph::{Graph, NodeRef, ValueRef};
+use quad_ir::loc::Loc;
 use quad_ir::ops::source::Binding;
 use quad_ir::ops::{Input, Weight};
 use quad_ir::types::Dim;
@@ -27,6 +29,7 @@ pub(super) struct Facts {
     /// Number of nodes by operation.
     pub(super) ops: BTreeMap<&'static str, usize>,
     pub(super) weights: Weights,
+    pub(super) lora: Lora,
     /// The other graphs of the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) others: Vec<Facts>,
@@ -63,6 +66,37 @@ pub(super) struct Amount {
     pub(super) bytes: u64,
 }
 
+/// Low-rank branches beside layers, as adapters leave them that were not merged.
+#[derive(Debug, Serialize)]
+pub(super) struct Lora {
+    pub(super) count: usize,
+    pub(super) groups: Vec<LoraGroup>,
+    branches: Vec<LoraBranch>,
+}
+
+/// Branches that have everything but their place in common.
+#[derive(Debug, Serialize)]
+pub(super) struct LoraGroup {
+    pub(super) kind: &'static str,
+    pub(super) rank: u64,
+    pub(super) scale: f64,
+    pub(super) count: usize,
+}
+
+/// One branch.
+#[derive(Debug, Serialize)]
+struct LoraBranch {
+    /// Where the layer comes from that it belongs to.
+    layer: String,
+    kind: &'static str,
+    rank: u64,
+    scale: f64,
+    /// Name of the weight that reduces to the rank.
+    down: Option<String>,
+    /// Name of the weight that leads back.
+    up: Option<String>,
+}
+
 impl Facts {
     /// What there is to say about `graph`, which was opened from `path`.
     pub(super) fn of(path: &Path, graph: &Graph) -> Self {
@@ -84,6 +118,7 @@ impl Facts {
                 .collect(),
             ops,
             weights: Weights::of(graph),
+            lora: Lora::of(graph),
             others: Vec::new(),
         }
     }
@@ -116,6 +151,42 @@ impl Value {
         });
         let name = value.name().map_or("", |name| &**name);
         Self { binding, ..Self::new(graph, name, value) }
+    }
+}
+
+impl Lora {
+    fn of(graph: &Graph) -> Self {
+        let found = branches::find(graph);
+        let mut groups: Vec<LoraGroup> = Vec::new();
+        for Branch { kind, rank, scale, .. } in &found {
+            let kind = kind.name();
+            let same =
+                |group: &&mut LoraGroup| (group.kind, group.rank, group.scale) == (kind, *rank, *scale);
+            match groups.iter_mut().find(same) {
+                Some(group) => group.count += 1,
+                None => groups.push(LoraGroup { kind, rank: *rank, scale: *scale, count: 1 }),
+            }
+        }
+        let branches = found.iter().map(|branch| LoraBranch::of(graph, branch)).collect();
+        Self { count: found.len(), groups, branches }
+    }
+}
+
+impl LoraBranch {
+    fn of(graph: &Graph, branch: &Branch) -> Self {
+        let weight = |product| branches::weight_name(graph, product).map(ToString::to_string);
+        let layer = match graph.node(branch.layer).loc() {
+            Loc::Source { node, .. } => node.to_string(),
+            loc => loc.to_string(),
+        };
+        Self {
+            layer,
+            kind: branch.kind.name(),
+            rank: branch.rank,
+            scale: branch.scale,
+            down: weight(branch.down),
+            up: weight(branch.up),
+        }
     }
 }
 

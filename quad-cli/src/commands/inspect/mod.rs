@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::exit::{Failure, Outcome};
 use crate::open;
 use crate::table::{Align, Table, bytes, counted, grouped};
-use facts::{Facts, Value};
+use facts::{Facts, Lora, Value};
 
 /// Show what a model takes and gives, what it consists of and where it comes from.
 ///
@@ -18,7 +18,7 @@ use facts::{Facts, Value};
   quad inspect unet.onnx
   quad inspect unet.onnx --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"ops\"])'")]
 pub(crate) struct Arguments {
-    /// The model, .onnx.
+    /// The model, .onnx or .quad.
     model: PathBuf,
     /// Print one JSON object.
     #[arg(long)]
@@ -74,6 +74,20 @@ fn print(facts: &Facts, out: &mut dyn Write) -> io::Result<()> {
     for (name, amount) in by_dtype.chain([total]) {
         let cells = [grouped(amount.tensors), grouped(amount.elements), bytes(amount.bytes)];
         table.row(std::iter::once(name.to_owned()).chain(cells));
+    }
+    table.print("  ", out)?;
+    print_lora(&facts.lora, out)
+}
+
+fn print_lora(lora: &Lora, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\nLoRA branches")?;
+    if lora.count == 0 {
+        return writeln!(out, "  none");
+    }
+    let mut table = Table::new(&[Align::Right, Align::Left, Align::Left, Align::Left]);
+    for group in &lora.groups {
+        let (count, rank, scale) = (group.count.to_string(), group.rank, group.scale);
+        table.row([count, group.kind.to_owned(), format!("rank {rank}"), format!("scale {scale}")]);
     }
     table.print("  ", out)
 }
