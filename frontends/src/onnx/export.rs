@@ -288,7 +288,7 @@ impl<'g> Writer<'g> {
         let no_form = || WriteError::NoForm { op: node.op().def().name(), loc: node.loc().to_string() };
         let (row, export) = table::find_export(node.op().kind()).ok_or_else(no_form)?;
         if row.domain.is_empty() {
-            self.opset = self.opset.max(row.since);
+            self.opset = self.opset.max(row.opset_of(node));
         }
         let (op_type, domain, opset) = (row.op_type, row.domain, &mut self.opset);
         let mut write = WriteNode { node, op_type, domain, names: &self.names, out, opset };

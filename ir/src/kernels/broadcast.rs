@@ -2,6 +2,9 @@
 
 use smallvec::SmallVec;
 
+use super::map;
+use super::walk::Walk;
+
 /// Distance in elements between neighbors along each axis of a row-major tensor.
 pub(crate) fn strides(sizes: &[usize]) -> SmallVec<[usize; 6]> {
     let mut strides: SmallVec<[usize; 6]> = SmallVec::from_elem(1, sizes.len());
@@ -56,29 +59,24 @@ pub(crate) fn for_each_row<const N: usize>(
 }
 
 /// `combine` of each pair of elements of two tensors broadcast to `sizes`.
-pub(crate) fn zip<A: Copy, B: Copy, R>(
+pub(crate) fn zip<A: Copy + Sync, B: Copy + Sync, R: Clone + Default + Send>(
     a: (&[A], &[usize]),
     b: (&[B], &[usize]),
     sizes: &[usize],
-    combine: impl Fn(A, B) -> R,
+    combine: impl Fn(A, B) -> R + Sync,
 ) -> Vec<R> {
-    if a.1 == b.1 {
-        return a.0.iter().zip(b.0).map(|(x, y)| combine(*x, *y)).collect();
-    }
-    let (a_strides, b_strides) = (broadcast_strides(a.1, sizes), broadcast_strides(b.1, sizes));
-    let row = sizes.last().copied().unwrap_or(1);
-    let (a_step, b_step) = (last(&a_strides), last(&b_strides));
-    let mut result = Vec::with_capacity(sizes.iter().product());
-    for_each_row(sizes, [&a_strides, &b_strides], |[a_at, b_at]| match (a_step, b_step) {
-        (0, 0) => result.extend((0..row).map(|_| combine(a.0[a_at], b.0[b_at]))),
-        (0, _) => result.extend(b.0[b_at..b_at + row].iter().map(|y| combine(a.0[a_at], *y))),
-        (_, 0) => result.extend(a.0[a_at..a_at + row].iter().map(|x| combine(*x, b.0[b_at]))),
-        _ => {
-            let pairs = a.0[a_at..a_at + row].iter().zip(&b.0[b_at..b_at + row]);
-            result.extend(pairs.map(|(x, y)| combine(*x, *y)));
+    zip_runs(a, b, sizes, &|run, a, b| match (a, b) {
+        (Run::Each(a), Run::Each(b)) => {
+            run.iter_mut().zip(a.iter().zip(b)).for_each(|(result, (x, y))| *result = combine(*x, *y));
         }
-    });
-    result
+        (Run::Each(a), Run::Same(y)) => {
+            run.iter_mut().zip(a).for_each(|(result, x)| *result = combine(*x, y));
+        }
+        (Run::Same(x), Run::Each(b)) => {
+            run.iter_mut().zip(b).for_each(|(result, y)| *result = combine(x, *y));
+        }
+        (Run::Same(x), Run::Same(y)) => run.fill_with(|| combine(x, y)),
+    })
 }
 
 /// The elements of a tensor of `sizes` stretched to `result` sizes.
@@ -98,6 +96,61 @@ pub(crate) fn stretch<A: Copy>(values: &[A], sizes: &[usize], result: &[usize]) 
 
 fn last(strides: &[usize]) -> usize {
     strides.last().copied().unwrap_or(0)
+}
+
+/// Computes a run of results from what two operands contribute to it.
+type FillRun<'a, A, B, R> = &'a (dyn Fn(&mut [R], Run<'_, A>, Run<'_, B>) + Sync);
+
+fn zip_runs<A: Copy + Sync, B: Copy + Sync, R: Clone + Default + Send>(
+    a: (&[A], &[usize]),
+    b: (&[B], &[usize]),
+    sizes: &[usize],
+    fill_run: FillRun<'_, A, B, R>,
+) -> Vec<R> {
+    let walk = Walk::new(sizes, [&broadcast_strides(a.1, sizes), &broadcast_strides(b.1, sizes)]);
+    let [a_step, b_step] = walk.steps();
+    map::fill(walk.len(), &|start, part: &mut [R]| {
+        walk.runs(start..start + part.len(), &mut |[a_at, b_at], at, length| {
+            let (x, y) = (Run::new(a.0, a_at, a_step, length), Run::new(b.0, b_at, b_step, length));
+            fill_run(&mut part[at..at + length], x, y);
+        });
+    })
+}
+
+/// Of each triple of elements broadcast to `sizes`, the second where the first holds, else the third.
+pub(crate) fn select<A: Clone + Copy + Default + Send + Sync>(
+    condition: (&[bool], &[usize]),
+    a: (&[A], &[usize]),
+    b: (&[A], &[usize]),
+    sizes: &[usize],
+) -> Vec<A> {
+    let strides = [condition.1, a.1, b.1].map(|own| broadcast_strides(own, sizes));
+    let walk = Walk::new(sizes, [&strides[0], &strides[1], &strides[2]]);
+    let steps = walk.steps();
+    map::fill(walk.len(), &|start, part: &mut [A]| {
+        walk.runs(start..start + part.len(), &mut |offsets, at, length| {
+            for (place, result) in part[at..at + length].iter_mut().enumerate() {
+                let [at, x, y] = std::array::from_fn(|tensor| offsets[tensor] + place * steps[tensor]);
+                *result = if condition.0[at] { a.0[x] } else { b.0[y] };
+            }
+        });
+    })
+}
+
+/// The elements that an operand contributes to a run.
+#[derive(Clone, Copy)]
+enum Run<'a, T> {
+    /// One for each position.
+    Each(&'a [T]),
+    /// The same for all positions.
+    Same(T),
+}
+
+impl<'a, T: Copy> Run<'a, T> {
+    /// `step` is 1, or 0 where the operand is stretched: row-major operands have no others along the last axis.
+    fn new(elements: &'a [T], at: usize, step: usize, length: usize) -> Self {
+        if step == 0 { Self::Same(elements[at]) } else { Self::Each(&elements[at..at + length]) }
+    }
 }
 
 #[cfg(test)]
@@ -122,5 +175,21 @@ mod tests {
     fn scalars_and_empty_tensors() {
         assert_eq!(zip((&[2], &[]), (&[3], &[]), &[], |a, b| a * b), [6]);
         assert_eq!(zip((&[2], &[1]), (&[] as &[i32], &[0]), &[0], |a, b| a * b), [0; 0]);
+    }
+
+    #[test]
+    fn a_channel_bias_over_many_chunks() {
+        let (channels, area) = (3, 20_000);
+        let x: Vec<usize> = (0..channels * area).collect();
+        let sum =
+            zip((&x, &[1, channels, area]), (&[7, 8, 9], &[channels, 1]), &[1, channels, area], |a, b| a + b);
+        let expected: Vec<usize> = x.iter().map(|at| at + 7 + at / area).collect();
+        assert!(sum == expected, "each channel has its own bias");
+    }
+
+    #[test]
+    fn three_operands_stretch_along_different_axes() {
+        let picked = select((&[true, false], &[2, 1]), (&[1, 2, 3], &[3]), (&[-1], &[]), &[2, 3]);
+        assert_eq!(picked, [1, 2, 3, -1, -1, -1]);
     }
 }

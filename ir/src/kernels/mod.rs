@@ -1,4 +1,5 @@
-//! Loops over elements, on plain slices: broadcasting, matrix product, convolution, transposed convolution.
+//! Loops over elements, on plain slices: elementwise functions, broadcasting, reductions, matrix
+//! product, convolution, transposed convolution.
 //!
 //! The kernels know nothing of graphs, tensors or dtypes. A caller describes the sizes, a constructor checks them once
 //! with checked arithmetic, and a run then only compares the lengths of the slices. Two rules hold throughout:
@@ -7,19 +8,24 @@
 //! - the inner loops are either a call into the `gemm` crate or a walk over whole slices, so they stay fast in builds
 //!   with little optimization.
 
+pub(crate) mod along_axis;
 pub(crate) mod broadcast;
 pub(crate) mod conv;
 pub(crate) mod conv_transpose;
 pub(crate) mod copy;
 pub(crate) mod indexed;
+pub(crate) mod map;
 pub(crate) mod matmul;
 pub(crate) mod matrix;
-pub(crate) mod order;
 pub(crate) mod normalize;
+pub(crate) mod order;
 pub(crate) mod pool;
+pub(crate) mod real;
+pub(crate) mod reduce;
 #[cfg(test)]
 mod reference;
 pub(crate) mod resample;
+pub(crate) mod walk;
 pub(crate) mod window;
 
 /// Sizes handed to a kernel that do not belong together.

@@ -3,10 +3,11 @@
 //! [`Op`] is closed but `#[non_exhaustive]`: inside this file [`Op::def`] is the only exhaustive match, and no other
 //! crate can write one. Consumers attach tables to operations instead.
 
+pub(crate) mod apply;
 pub(crate) mod centered;
 mod def;
-pub(crate) mod movement;
 pub(crate) mod granularity;
+pub(crate) mod movement;
 mod operands;
 pub(crate) mod pool;
 pub(crate) mod products;
@@ -78,8 +79,26 @@ ops! {
     source => Input, Weight;
 
     // Elementwise.
-    binary => Add, Sub, Mul, Div;
-    unary => Relu, Sigmoid;
+    binary => Add, Sub, Mul, Div, Min, Max, Mod;
+    pow => Pow;
+    logic => And, Or, Xor, Not, BitwiseAnd, BitwiseOr, BitwiseXor, BitwiseNot, BitShift;
+    compare => Equal, Less, LessOrEqual, Greater, GreaterOrEqual;
+    select => Where;
+    clip => Clip;
+    unary => Abs, Neg, Sign, Relu, Sqrt, Reciprocal, Exp, Log, Floor, Ceil, Round, Sin, Cos, Tan, Asin, Acos, Atan, Sinh,
+        Cosh, Tanh, Asinh, Acosh, Atanh, Erf;
+    activation => Sigmoid, Softplus, Softsign, Mish, HardSwish, HardSigmoid, LeakyRelu, Elu, Selu, Celu,
+        ThresholdedRelu, Swish, Gelu, Shrink;
+    prelu => PRelu;
+    classify => IsNan, IsInf;
+    cast => Cast, BitCast;
+
+    // Along axes.
+    reduce => ReduceSum, ReduceProd, ReduceMean, ReduceMax, ReduceMin, ReduceL1, ReduceL2, ReduceSumSquare,
+        ReduceLogSum, ReduceLogSumExp;
+    arg_extreme => ArgMax, ArgMin;
+    softmax => Softmax, LogSoftmax, Hardmax;
+    cumulative => CumSum, CumProd;
 
     // Linear algebra, convolution, normalization, attention.
     matmul => MatMul;

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{InferError, Operands};
+use crate::dtype::DType;
 use crate::types::{Dim, DimExpr, Shape, TensorType};
 
 /// The shape of operands broadcast together, aligned at the last axis: axes of size 1 stretch.
@@ -48,6 +49,18 @@ pub(crate) fn number<'a>(operands: &Operands<'a>, index: usize) -> Result<&'a Te
     } else {
         Err(operands.mismatch(index, "numbers"))
     }
+}
+
+/// The type of the operand at `index`, whose elements must be integers.
+pub(crate) fn integer<'a>(operands: &Operands<'a>, index: usize) -> Result<&'a TensorType, InferError> {
+    let ty = operands.ty(index)?;
+    if ty.dtype.is_integer() { Ok(ty) } else { Err(operands.mismatch(index, "integers")) }
+}
+
+/// The type of the operand at `index`, whose elements must be truth values.
+pub(crate) fn truth<'a>(operands: &Operands<'a>, index: usize) -> Result<&'a TensorType, InferError> {
+    let ty = operands.ty(index)?;
+    if ty.dtype == DType::Bool { Ok(ty) } else { Err(operands.mismatch(index, "truth values")) }
 }
 
 /// Checks that the operand at `index` stretches to `shape`.

@@ -57,9 +57,9 @@ pub(crate) fn run_one(op: impl Into<Op>, operands: &[Tensor]) -> (Vec<usize>, Ve
 
 /// Sizes and elements, as integers.
 pub(crate) fn parts(tensor: &Tensor) -> (Vec<usize>, Vec<i64>) {
-    let elements = tensor.to_i64().unwrap_or_else(|_| {
-        tensor.to_f64().expect("numbers").iter().map(|value| *value as i64).collect()
-    });
+    let elements = tensor
+        .to_i64()
+        .unwrap_or_else(|_| tensor.to_f64().expect("numbers").iter().map(|value| *value as i64).collect());
     (tensor.sizes().to_vec(), elements)
 }
 

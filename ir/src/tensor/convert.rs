@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::{Element, Number, Tensor, TensorError, compute_dtype};
+use super::{Number, Tensor, TensorError, compute_dtype};
 use crate::dtype::DType;
 use crate::dtype::minifloat::Codec;
 use crate::dtype::packed::PackedWidth;
+use crate::kernels::map;
 
 impl Tensor {
     /// The elements in the type `T` they are computed in; `T` must be the one that
@@ -22,10 +24,10 @@ impl Tensor {
         if self.dtype() == T::DTYPE {
             return Ok(self.stored());
         }
-        Ok(match T::DTYPE {
-            DType::F32 => Cow::Owned(self.decode_f32().into_iter().map(reinterpret).collect()),
-            _ => Cow::Owned(self.unpack().into_iter().map(reinterpret).collect()),
-        })
+        Ok(Cow::Owned(match T::DTYPE {
+            DType::F32 => bytemuck::cast_vec(self.decode_f32()),
+            _ => bytemuck::cast_vec(self.unpack()),
+        }))
     }
 
     /// Elements computed in `T`, rounded to `dtype`: floats to nearest even, saturating where the type has no
@@ -42,9 +44,10 @@ impl Tensor {
             return Err(TensorError::DType { found: T::DTYPE, expected: compute_dtype(dtype).to_string() });
         }
         if T::DTYPE == DType::F32 {
-            return Self::from_f32(dtype, sizes, &values.into_iter().map(reinterpret).collect::<Vec<f32>>());
+            return Self::from_f32(dtype, sizes, bytemuck::cast_slice(&values));
         }
-        let codes: Vec<u8> = values.into_iter().map(reinterpret).collect();
+        // What is left is computed in bytes, signed or not.
+        let codes: Vec<u8> = bytemuck::cast_vec(values);
         match dtype {
             DType::Bool => {
                 Self::from_elements(dtype, sizes, codes.into_iter().map(|c| u8::from(c != 0)).collect())
@@ -65,7 +68,7 @@ impl Tensor {
     /// The elements as `f64`; exact but for 64-bit integers beyond 2^53. Truth values are 0 and 1.
     pub fn to_f64(&self) -> Result<Vec<f64>, TensorError> {
         Ok(crate::with_number!(self.dtype(), T => {
-            self.to_compute::<T>()?.iter().map(|value| value.to_f64()).collect()
+            map::map(&self.to_compute::<T>()?, Number::to_f64)
         }))
     }
 
@@ -75,7 +78,7 @@ impl Tensor {
             return Err(TensorError::DType { found: self.dtype(), expected: "an integer type".to_owned() });
         }
         Ok(crate::with_number!(self.dtype(), T => {
-            self.to_compute::<T>()?.iter().map(|value| value.to_i64()).collect()
+            map::map(&self.to_compute::<T>()?, Number::to_i64)
         }))
     }
 
@@ -105,11 +108,11 @@ impl Tensor {
         match dtype {
             DType::F64 => Self::from_vec(sizes, values.iter().map(|value| f64::from(*value)).collect()),
             DType::F32 => Self::from_vec(sizes, values.to_vec()),
-            DType::F16 => Self::from_vec(sizes, values.iter().map(|value| f16::from_f32(*value)).collect()),
-            DType::BF16 => Self::from_vec(sizes, values.iter().map(|value| bf16::from_f32(*value)).collect()),
+            DType::F16 => Self::from_vec(sizes, convert(values, <[f16]>::convert_from_f32_slice)),
+            DType::BF16 => Self::from_vec(sizes, convert(values, <[bf16]>::convert_from_f32_slice)),
             _ => match Codec::of(dtype) {
                 Some(codec) => {
-                    let codes: Vec<u8> = values.iter().map(|value| codec.encode_f32(*value, true)).collect();
+                    let codes = map::map(values, |value| codec.encode_f32(value, true));
                     Self::from_codes(dtype, sizes, &codes)
                 }
                 None => {
@@ -146,12 +149,12 @@ impl Tensor {
 
     fn decode_f32(&self) -> Vec<f32> {
         match self.dtype() {
-            DType::F16 => self.stored::<f16>().iter().map(|value| value.to_f32()).collect(),
-            DType::BF16 => self.stored::<bf16>().iter().map(|value| value.to_f32()).collect(),
+            DType::F16 => convert(&self.stored::<f16>(), |part, halves| halves.convert_to_f32_slice(part)),
+            DType::BF16 => convert(&self.stored::<bf16>(), |part, halves| halves.convert_to_f32_slice(part)),
             dtype => match Codec::of(dtype) {
                 Some(codec) => {
                     let values = codec.values();
-                    self.to_codes().into_iter().map(|code| values[usize::from(code)]).collect()
+                    map::map(&self.to_codes(), |code| values[usize::from(code)])
                 }
                 None => self.stored::<f32>().into_owned(),
             },
@@ -169,7 +172,7 @@ impl Tensor {
     }
 }
 
-/// `value` as another element type of the same width: both are the type of one dispatch arm.
-fn reinterpret<A: Element, B: Element>(value: A) -> B {
-    bytemuck::cast(value)
+/// All of `values` by `part`, which converts as many as its first operand has room for.
+fn convert<A: Sync, B: Clone + Default + Send>(values: &[A], part: impl Fn(&mut [B], &[A]) + Sync) -> Vec<B> {
+    map::fill(values.len(), &|start, result: &mut [B]| part(result, &values[start..start + result.len()]))
 }

@@ -48,8 +48,16 @@ pub trait Number: Element + PartialOrd + Default {
     /// Remainder with the sign of the dividend (C's `%` and `fmod`).
     #[must_use]
     fn rem(self, other: Self) -> Self;
+    /// The number with the other sign.
+    #[must_use]
+    fn neg(self) -> Self;
+    /// The number without its sign; the smallest signed integer stays as it is.
+    #[must_use]
+    fn magnitude(self) -> Self;
     /// Nearest double.
     fn to_f64(self) -> f64;
+    /// A double that rounds to a narrower float as the number itself does: inexact conversions are rounded to odd.
+    fn to_f64_odd(self) -> f64;
     /// From a double: floats round to nearest even, integers truncate and saturate.
     fn from_f64(value: f64) -> Self;
     /// As a 64-bit integer; floats truncate and saturate, large `u64` wrap.
@@ -58,6 +66,16 @@ pub trait Number: Element + PartialOrd + Default {
     fn from_i64(value: i64) -> Self;
     /// Whether this is not a number; never for integers.
     fn is_nan(self) -> bool;
+    /// The larger one; NaN when either is.
+    #[must_use]
+    fn larger(self, other: Self) -> Self {
+        if self >= other || self.is_nan() { self } else { other }
+    }
+    /// The smaller one; NaN when either is.
+    #[must_use]
+    fn smaller(self, other: Self) -> Self {
+        if self <= other || self.is_nan() { self } else { other }
+    }
 }
 
 macro_rules! float_numbers {
@@ -72,9 +90,12 @@ macro_rules! float_numbers {
             fn mul(self, other: Self) -> Self { self * other }
             fn div(self, other: Self) -> Self { self / other }
             fn rem(self, other: Self) -> Self { self % other }
+            fn neg(self) -> Self { -self }
+            fn magnitude(self) -> Self { $t::abs(self) }
             #[expect(clippy::allow_attributes, reason = "the lint fires for one of the two types only")]
             #[allow(clippy::cast_lossless, clippy::unnecessary_cast, reason = "generated for f32 and f64")]
             fn to_f64(self) -> f64 { self as f64 }
+            fn to_f64_odd(self) -> f64 { self.to_f64() }
             fn from_f64(value: f64) -> Self { value as $t }
             fn to_i64(self) -> i64 { self as i64 }
             fn from_i64(value: i64) -> Self { value as $t }
@@ -96,9 +117,22 @@ macro_rules! integer_numbers {
             fn mul(self, other: Self) -> Self { self.wrapping_mul(other) }
             fn div(self, other: Self) -> Self { if other == 0 { 0 } else { self.wrapping_div(other) } }
             fn rem(self, other: Self) -> Self { if other == 0 { 0 } else { self.wrapping_rem(other) } }
+            fn neg(self) -> Self { self.wrapping_neg() }
+            fn magnitude(self) -> Self { if self < Self::default() { self.wrapping_neg() } else { self } }
             #[expect(clippy::allow_attributes, reason = "the lint fires for some of the types only")]
             #[allow(clippy::cast_lossless, reason = "generated for all widths")]
             fn to_f64(self) -> f64 { self as f64 }
+            fn to_f64_odd(self) -> f64 {
+                // Only 64-bit integers have more bits than a double's 53. Of those that use them, the low 11 bits are
+                // replaced by a single one that says whether any was set.
+                const SPARE: u32 = if $t::BITS == 64 { 11 } else { 0 };
+                let nearest = self.to_f64();
+                if nearest.abs() <= 9_007_199_254_740_992.0 {
+                    return nearest;
+                }
+                let kept = self >> SPARE;
+                (kept | <$t>::from(kept << SPARE != self)).to_f64() * f64::from(1u32 << SPARE)
+            }
             fn from_f64(value: f64) -> Self { value as $t }
             #[expect(clippy::allow_attributes, reason = "the lint fires for some of the types only")]
             #[allow(clippy::cast_lossless, clippy::unnecessary_cast, reason = "generated for all widths")]

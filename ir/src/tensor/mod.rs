@@ -1,5 +1,6 @@
 //! Tensors with elements: what the interpreter computes on, and what constants are.
 
+mod cast;
 mod convert;
 mod element;
 mod lane;
@@ -10,6 +11,7 @@ use std::fmt;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub use cast::Narrowing;
 pub use element::{Element, Number, compute_dtype};
 pub(crate) use lane::with_lane;
 

@@ -1,5 +1,7 @@
 //! Linear algebra and quantized arithmetic.
 
+use quad_ir::dtype::DType;
+use quad_ir::graph::NodeRef;
 use quad_ir::ops::{
     DequantizeLinear, DynamicQuantizeLinear, Einsum, Gemm, MatMul, MatMulInteger, QLinearMatMul,
     QuantizeLinear,
@@ -12,13 +14,31 @@ use crate::onnx::error::NodeError;
 pub(super) const ROWS: &[Row] = &[
     op::<MatMul>("MatMul"),
     op::<Gemm>("Gemm").reading(gemm),
-    op::<Einsum>("Einsum"),
+    op::<Einsum>("Einsum").newer(einsum_opset),
     op::<MatMulInteger>("MatMulInteger"),
     op::<QLinearMatMul>("QLinearMatMul").since(21),
-    op::<QuantizeLinear>("QuantizeLinear").since(23),
-    op::<DequantizeLinear>("DequantizeLinear").since(23),
+    op::<QuantizeLinear>("QuantizeLinear").since(21).newer(quantize_opset),
+    op::<DequantizeLinear>("DequantizeLinear").since(21).newer(dequantize_opset),
     op::<DynamicQuantizeLinear>("DynamicQuantizeLinear"),
 ];
+
+/// Sums of products of `bf16` came late.
+fn einsum_opset(node: NodeRef<'_>) -> i64 {
+    if node.result().ty().dtype == DType::BF16 { 28 } else { 1 }
+}
+
+/// Operator set 23 added `precision`, and scales of another type than the numbers.
+fn quantize_opset(node: NodeRef<'_>) -> i64 {
+    let mut dtypes = node.operands().take(2).flatten().map(|operand| operand.ty().dtype);
+    let mixed = dtypes.next() != dtypes.next();
+    let precise = node.is::<QuantizeLinear>().is_some_and(|op| op.precision.is_some());
+    if mixed || precise { 23 } else { 1 }
+}
+
+/// Operator set 23 added `output_dtype`.
+fn dequantize_opset(node: NodeRef<'_>) -> i64 {
+    if node.is::<DequantizeLinear>().is_some_and(|op| op.output_dtype.is_some()) { 23 } else { 1 }
+}
 
 /// Before opset 7 stretching the addend had to be asked for.
 fn gemm(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {

@@ -7,9 +7,12 @@ mod elementwise;
 mod linear;
 mod movement;
 mod normalization;
+mod reduction;
 mod spatial;
 mod windows;
 
+use quad_ir::dtype::DType;
+use quad_ir::graph::{NodeRef, ValueId};
 use quad_ir::ops::{OpKind, OpVariant};
 
 use super::context::{NodeContext, Values};
@@ -35,6 +38,8 @@ pub(crate) struct Row {
     pub(crate) export: Option<(OpKind, Export)>,
     /// The operator set in which it got the form that is written.
     pub(crate) since: i64,
+    /// The operator set that one node asks for, where some ask for a newer one than others.
+    pub(crate) newer: Option<fn(NodeRef<'_>) -> i64>,
 }
 
 impl Row {
@@ -58,6 +63,17 @@ impl Row {
         self
     }
 
+    /// The same, written in the operator set that `needed` gives for a node where that is newer.
+    pub(crate) const fn newer(mut self, needed: fn(NodeRef<'_>) -> i64) -> Self {
+        self.newer = Some(needed);
+        self
+    }
+
+    /// The oldest operator set in which `node` can be written.
+    pub(crate) fn opset_of(&self, node: NodeRef<'_>) -> i64 {
+        self.newer.map_or(self.since, |needed| needed(node).max(self.since))
+    }
+
     /// The same, of another domain.
     pub(crate) const fn of(mut self, domain: &'static str) -> Self {
         self.domain = domain;
@@ -72,14 +88,21 @@ pub(crate) const fn op<O: OpVariant>(op_type: &'static str) -> Row {
 
 /// An operation that is only read: a composition, or another name for something that has one.
 pub(crate) const fn import(op_type: &'static str, import: Import) -> Row {
-    Row { domain: "", op_type, import, export: None, since: 18 }
+    Row { domain: "", op_type, import, export: None, since: 18, newer: None }
 }
 
 /// All lines.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    [elementwise::ROWS, linear::ROWS, movement::ROWS, normalization::ROWS, spatial::ROWS, windows::ROWS]
-        .into_iter()
-        .flatten()
+    let families = [
+        elementwise::ROWS,
+        linear::ROWS,
+        movement::ROWS,
+        normalization::ROWS,
+        reduction::ROWS,
+        spatial::ROWS,
+        windows::ROWS,
+    ];
+    families.into_iter().flatten()
 }
 
 /// The line for an operation of a file.
@@ -100,7 +123,31 @@ pub(crate) fn read_regular<O: OpVariant>(context: &mut NodeContext<'_, '_>) -> R
     Ok(context.results(node))
 }
 
+/// The operator set from which on operations of long standing take `bf16`, for nodes that ask for it.
+pub(crate) fn bf16_since_22(node: NodeRef<'_>) -> i64 {
+    if node.result().ty().dtype == DType::BF16 { 22 } else { 1 }
+}
+
 /// Another name for the first operand.
 pub(crate) fn alias(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
     Ok(Values::from_slice(&[context.operand(0)?]))
+}
+
+/// Reads a node of `O` whose axes are an operand, and were an attribute before opset 13 or 18.
+pub(crate) fn with_axes<O: OpVariant>(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    let axes = match list_attribute(context, "axes")? {
+        Some(axes) => Some(axes),
+        None => context.optional(1),
+    };
+    let (op, x) = (context.op::<O>()?, context.operand(0)?);
+    let node = context.add(op, &[Some(x), axes])?;
+    Ok(context.results(node))
+}
+
+/// The list attribute `name` as a constant: what newer operator sets have as an operand.
+pub(crate) fn list_attribute(
+    context: &mut NodeContext<'_, '_>,
+    name: &'static str,
+) -> Result<Option<ValueId>, NodeError> {
+    context.ints(name)?.map(|values| context.integers(&values)).transpose()
 }

@@ -1,17 +1,16 @@
 //! Constants, shapes and data movement.
 
 use quad_ir::dtype::DType;
-use quad_ir::graph::ValueId;
 use quad_ir::ops::depth_to_space::DepthOrder;
 use quad_ir::ops::{
     CenterCropPad, Compress, Concat, DepthToSpace, Expand, EyeLike, Flatten, Gather, GatherElements,
-    GatherNd, NonZero, OneHot, OpVariant, Pad, Range, Reshape, ReverseSequence, ScatterElements, ScatterNd,
-    ShapeOf, SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile, TopK, Transpose, Trilu,
-    Unique, Unsqueeze,
+    GatherNd, NonZero, OneHot, Pad, Range, Reshape, ReverseSequence, ScatterElements, ScatterNd, ShapeOf,
+    SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile, TopK, Transpose, Trilu, Unique,
+    Unsqueeze,
 };
 use quad_ir::tensor::Tensor;
 
-use super::{Row, import, op, read_regular};
+use super::{Row, import, list_attribute, op, read_regular, with_axes};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
 use crate::onnx::export::{WriteError, WriteNode};
@@ -132,17 +131,6 @@ fn split(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
     Ok(context.results(node))
 }
 
-/// Before opset 13 the axes were an attribute.
-fn with_axes<O: OpVariant>(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
-    let axes = match list_attribute(context, "axes")? {
-        Some(axes) => Some(axes),
-        None => context.optional(1),
-    };
-    let (op, x) = (context.op::<O>()?, context.operand(0)?);
-    let node = context.add(op, &[Some(x), axes])?;
-    Ok(context.results(node))
-}
-
 /// Before opset 11 the pads and the value were attributes, and opset 1 called the pads `paddings`.
 fn pad(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
     let op = context.op::<Pad>()?;
@@ -193,12 +181,4 @@ fn write_space_to_depth(node: &mut WriteNode<'_>) -> Result<(), WriteError> {
     attributes.retain(|attribute| attribute.name != "mode");
     node.emit(attributes);
     Ok(())
-}
-
-/// The list attribute `name` as a constant: what newer operator sets have as an operand.
-fn list_attribute(
-    context: &mut NodeContext<'_, '_>,
-    name: &'static str,
-) -> Result<Option<ValueId>, NodeError> {
-    context.ints(name)?.map(|values| context.integers(&values)).transpose()
 }

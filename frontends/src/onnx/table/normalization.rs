@@ -6,18 +6,18 @@ use quad_ir::ops::{
 };
 use quad_ir::types::Dim;
 
-use super::{Row, op, read_regular};
+use super::{Row, bf16_since_22, op, read_regular};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
 
 pub(super) const ROWS: &[Row] = &[
     op::<BatchNorm>("BatchNormalization").reading(batch_norm),
-    op::<InstanceNorm>("InstanceNormalization"),
+    op::<InstanceNorm>("InstanceNormalization").newer(bf16_since_22),
     op::<LayerNorm>("LayerNormalization"),
     op::<GroupNorm>("GroupNormalization").reading(group_norm).since(21),
     op::<RmsNorm>("RMSNormalization").reading(rms_norm).since(23),
     op::<Lrn>("LRN"),
-    op::<LpNorm>("LpNormalization"),
+    op::<LpNorm>("LpNormalization").newer(bf16_since_22),
     op::<MeanVarianceNorm>("MeanVarianceNormalization").reading(mean_variance_norm),
 ];
 

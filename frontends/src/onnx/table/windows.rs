@@ -2,25 +2,33 @@
 //!
 //! Ours state their padding; `auto_pad`, `kernel_shape` of a convolution and `output_shape` are resolved here.
 
+use quad_ir::graph::NodeRef;
 use quad_ir::ops::{
     AveragePool, Conv, ConvInteger, ConvTranspose, LpPool, MaxPool, MaxUnpool, Op, QLinearConv,
 };
 use quad_ir::types::Dim;
 
-use super::{Row, op};
+use super::{Row, bf16_since_22, op};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
 
 pub(super) const ROWS: &[Row] = &[
-    op::<Conv>("Conv").reading(conv),
-    op::<ConvTranspose>("ConvTranspose").reading(conv_transpose),
+    op::<Conv>("Conv").reading(conv).newer(bf16_since_22),
+    op::<ConvTranspose>("ConvTranspose").reading(conv_transpose).newer(bf16_since_22),
     op::<ConvInteger>("ConvInteger").reading(conv_integer),
     op::<QLinearConv>("QLinearConv").reading(qlinear_conv),
-    op::<MaxPool>("MaxPool").reading(max_pool),
-    op::<AveragePool>("AveragePool").reading(average_pool).since(19),
-    op::<LpPool>("LpPool").reading(lp_pool),
-    op::<MaxUnpool>("MaxUnpool"),
+    op::<MaxPool>("MaxPool").reading(max_pool).newer(pool_opset),
+    op::<AveragePool>("AveragePool").reading(average_pool).since(19).newer(pool_opset),
+    op::<LpPool>("LpPool").reading(lp_pool).newer(bf16_since_22),
+    op::<MaxUnpool>("MaxUnpool").newer(bf16_since_22),
 ];
+
+/// Operator set 22 says that a window must not start on the padding after the end.
+fn pool_opset(node: NodeRef<'_>) -> i64 {
+    let rounds_up = node.is::<MaxPool>().map(|op| op.ceil_mode);
+    let rounds_up = rounds_up.or_else(|| node.is::<AveragePool>().map(|op| op.ceil_mode));
+    if rounds_up == Some(true) { 22 } else { bf16_since_22(node) }
+}
 
 /// Declares how convolutions are read: the padding is resolved for the kernel at `$kernel`. `$window` leads from the
 /// operation to the attributes of the window.
@@ -71,7 +79,7 @@ fn conv_transpose(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError
     let automatic = Automatic::read(context)?;
     let stated = context.ints("output_shape")?;
     let wanted = match (stated, automatic) {
-        (Some(shape), _) => Some(spatial_of(context, shape)?),
+        (Some(shape), _) => Some(spatial_of(context, &shape)?),
         (None, Some(Automatic::Upper | Automatic::Lower)) => {
             let size = |(axis, size): (usize, u64)| size.saturating_mul(entry(&op.strides, axis, 1));
             Some(input_sizes(context)?.into_iter().enumerate().map(size).collect())
@@ -225,7 +233,7 @@ fn input_size(context: &NodeContext<'_, '_>, axis: usize) -> Result<u64, NodeErr
 }
 
 /// The spatial part of a stated `output_shape`; old exporters state batch and channels too.
-fn spatial_of(context: &NodeContext<'_, '_>, stated: Vec<i64>) -> Result<Vec<u64>, NodeError> {
+fn spatial_of(context: &NodeContext<'_, '_>, stated: &[i64]) -> Result<Vec<u64>, NodeError> {
     let axes = context.ty(context.operand(0)?).rank().saturating_sub(2);
     let extra = stated.len().checked_sub(axes).filter(|extra| matches!(extra, 0 | 2));
     let sizes = extra.map(|extra| stated[extra..].iter().map(|size| u64::try_from(*size)));
