@@ -148,6 +148,8 @@ ops! {
 
     // Resampling, signals, recurrence.
     attention => Attention;
+    linear_attention => LinearAttention;
+    rotary_embedding => RotaryEmbedding;
     resize => Resize;
 
     // Quantization and types.
