@@ -163,6 +163,9 @@ pub enum NodeError {
     /// The node asks for something that is not supported.
     #[error("not supported: {0}")]
     Unsupported(String),
+    /// The node and its subgraph do not belong together.
+    #[error("the body {0}")]
+    Body(String),
     /// A node inside a subgraph or function.
     #[error("in {within}: {error}")]
     Inner {

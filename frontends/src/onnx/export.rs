@@ -90,15 +90,9 @@ pub(crate) struct WriteNode<'w> {
     domain: &'static str,
     names: &'w FxHashMap<ValueId, String>,
     out: &'w mut Vec<NodeProto>,
-    opset: &'w mut i64,
 }
 
 impl WriteNode<'_> {
-    /// Takes note that the form being written came with operator set `version` of the standard domain.
-    pub(crate) fn needs_opset(&mut self, version: i64) {
-        *self.opset = (*self.opset).max(version);
-    }
-
     /// Writes one node that computes all results, with `attributes` given.
     pub(crate) fn emit(&mut self, attributes: Vec<AttributeProto>) {
         let name = |value: ValueRef<'_>| self.names.get(&value.id()).cloned().unwrap_or_default();
@@ -290,8 +284,7 @@ impl<'g> Writer<'g> {
         if row.domain.is_empty() {
             self.opset = self.opset.max(row.opset_of(node));
         }
-        let (op_type, domain, opset) = (row.op_type, row.domain, &mut self.opset);
-        let mut write = WriteNode { node, op_type, domain, names: &self.names, out, opset };
+        let mut write = WriteNode { node, op_type: row.op_type, domain: row.domain, names: &self.names, out };
         export(&mut write)
     }
 

@@ -3,6 +3,7 @@
 //! The messages of the file format never leave this module.
 
 mod context;
+mod control_flow;
 mod data_file;
 mod error;
 mod export;

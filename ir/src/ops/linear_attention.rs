@@ -115,7 +115,7 @@ impl OpDef for LinearAttention {
 impl LinearAttention {
     fn check_heads(&self) -> Result<(), InferError> {
         let positive = |heads: u64| (1..1 << 32).contains(&heads);
-        if positive(self.q_num_heads) && positive(self.kv_num_heads) && self.q_num_heads % self.kv_num_heads == 0 {
+        if positive(self.q_num_heads) && positive(self.kv_num_heads) && self.q_num_heads.is_multiple_of(self.kv_num_heads) {
             return Ok(());
         }
         Err(InferError::Attribute {

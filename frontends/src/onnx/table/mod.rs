@@ -16,6 +16,7 @@ use quad_ir::graph::{NodeRef, ValueId};
 use quad_ir::ops::{OpKind, OpVariant};
 
 use super::context::{NodeContext, Values};
+use super::control_flow;
 use super::error::NodeError;
 use super::export::{WriteError, WriteNode, write_regular};
 use super::import::same_domain;
@@ -94,6 +95,7 @@ pub(crate) const fn import(op_type: &'static str, import: Import) -> Row {
 /// All lines.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     let families = [
+        control_flow::ROWS,
         elementwise::ROWS,
         linear::ROWS,
         movement::ROWS,

@@ -3,12 +3,14 @@
 mod attention;
 mod resample;
 
-use quad_ir::ops::{Attention, Resize};
+use quad_ir::ops::{Attention, LinearAttention, Resize, RotaryEmbedding};
 
 use super::{Row, import, op};
 
 pub(super) const ROWS: &[Row] = &[
-    op::<Attention>("Attention").reading(attention::read).writing(attention::write).since(23),
+    op::<Attention>("Attention").reading(attention::read).writing(attention::write).newer(attention::opset),
     op::<Resize>("Resize").reading(resample::resize).since(19),
+    op::<LinearAttention>("LinearAttention").reading(attention::read_linear).since(27),
+    op::<RotaryEmbedding>("RotaryEmbedding").since(23),
     import("Upsample", resample::upsample),
 ];
