@@ -1,0 +1,4 @@
+//! the generated documentation.
+
+pub mod filetest;
+pub mod paths;
