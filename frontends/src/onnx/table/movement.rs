@@ -7,6 +7,9 @@ use quad_ir::ops::{
     GatherNd, NonZero, OneHot, Pad, Range, Reshape, ReverseSequence, ScatterElements, ScatterNd, ShapeOf,
     SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile, TopK, Transpose, Trilu, Unique,
     Unsqueeze,
+    GatherNd, NonMaxSuppression, NonZero, OneHot, OpVariant, Pad, Range, Reshape, ReverseSequence,
+    ScatterElements, ScatterNd, ShapeOf, SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile,
+    TopK, Transpose, Trilu, Unique, Unsqueeze,
 };
 use quad_ir::tensor::Tensor;
 
@@ -28,6 +31,7 @@ pub(super) const ROWS: &[Row] = &[
     op::<Gather>("Gather"),
     op::<GatherElements>("GatherElements"),
     op::<GatherNd>("GatherND"),
+    op::<NonMaxSuppression>("NonMaxSuppression"),
     op::<NonZero>("NonZero"),
     op::<OneHot>("OneHot"),
     op::<Pad>("Pad").reading(pad).since(19),
