@@ -4,12 +4,9 @@ use quad_ir::dtype::DType;
 use quad_ir::ops::depth_to_space::DepthOrder;
 use quad_ir::ops::{
     CenterCropPad, Compress, Concat, DepthToSpace, Expand, EyeLike, Flatten, Gather, GatherElements,
-    GatherNd, NonZero, OneHot, Pad, Range, Reshape, ReverseSequence, ScatterElements, ScatterNd, ShapeOf,
-    SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile, TopK, Transpose, Trilu, Unique,
-    Unsqueeze,
-    GatherNd, NonMaxSuppression, NonZero, OneHot, OpVariant, Pad, Range, Reshape, ReverseSequence,
-    ScatterElements, ScatterNd, ShapeOf, SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile,
-    TopK, Transpose, Trilu, Unique, Unsqueeze,
+    GatherNd, NonMaxSuppression, NonZero, OneHot, Pad, Range, Reshape, ReverseSequence, ScatterElements,
+    ScatterNd, ShapeOf, SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile, TopK, Transpose,
+    Trilu, Unique, Unsqueeze,
 };
 use quad_ir::tensor::Tensor;
 
