@@ -14,6 +14,12 @@ pub fn fixtures() -> PathBuf {
     root().join("tests/fixtures")
 }
 
+/// `path` with `/` between its parts, as on every system.
+pub fn with_slashes(path: &Path) -> String {
+    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
+}
+
 /// All files below `folder` whose names end in `.` and `extension`, sorted.
 ///
 /// # Errors

@@ -14,10 +14,7 @@ fn main() -> ExitCode {
     let folder = paths::root().join("tests/filetests");
     let files = paths::files_below(&folder, "quad").expect("the folder of the tests");
     let trials = files.into_iter().map(|file| {
-        let name = file.strip_prefix(&folder).unwrap_or(&file).with_extension("");
-        // The same on every system.
-        let parts: Vec<_> = name.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-        let name = parts.join("/");
+        let name = paths::with_slashes(&file.strip_prefix(&folder).unwrap_or(&file).with_extension(""));
         Trial::test(name.clone(), move || check(&file, &name))
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()

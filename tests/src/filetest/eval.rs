@@ -2,7 +2,8 @@
 //!
 //! An argument gives the elements of an input, the value of a symbolic size, or the seed from which the other inputs are
 //! drawn. Sizes that are not given are 2. `@name` picks a graph other than `@main`; `fails` expects an error, which is
-//! shown.
+//! shown. `decimals = 4` rounds what is shown, for graphs in which the order of a sum, and with it the last digit,
+//! depends on the processor.
 
 use std::collections::BTreeMap;
 
@@ -51,6 +52,7 @@ pub(super) struct Settings<'m> {
     graph: &'m Graph,
     seed: u64,
     fails: bool,
+    decimals: Option<u8>,
     /// The text of elements, and of a type where one is given, by input.
     literals: BTreeMap<String, String>,
     /// Symbolic sizes by name.
@@ -67,7 +69,7 @@ impl<'m> Settings<'m> {
                 .ok_or("several graphs, and none is called @main: name one, as in `eval: @pack`")?,
         };
         let (literals, sizes) = (BTreeMap::new(), BTreeMap::new());
-        let mut settings = Self { graph, seed: 0, fails: false, literals, sizes };
+        let mut settings = Self { graph, seed: 0, fails: false, decimals: None, literals, sizes };
         arguments.iter().try_for_each(|argument| settings.take(argument))?;
         Ok(settings)
     }
@@ -86,6 +88,8 @@ impl<'m> Settings<'m> {
         let (name, value) = (name.trim().trim_start_matches('%'), value.trim());
         if name == "seed" {
             self.seed = value.parse()?;
+        } else if name == "decimals" {
+            self.decimals = Some(value.parse()?);
         } else if self.graph.inputs().any(|input| input_name(input) == name) {
             self.literals.insert(name.to_owned(), value.to_owned());
         } else if self.graph.symbols().find(name).is_some() {
@@ -145,7 +149,10 @@ impl<'m> Settings<'m> {
         let mut lines = Vec::new();
         for output in self.graph.outputs() {
             let tensor = outputs.get(&*output.name).ok_or_else(|| format!("no output `{}`", output.name))?;
-            lines.push(show_tensor(&output.name, tensor)?);
+            lines.push(match self.decimals {
+                Some(decimals) => show_tensor(&output.name, &rounded(tensor, decimals)?)?,
+                None => show_tensor(&output.name, tensor)?,
+            });
         }
         Ok(lines)
     }
@@ -153,6 +160,15 @@ impl<'m> Settings<'m> {
 
 fn input_name(input: ValueRef<'_>) -> &str {
     input.name().map_or("", |name| &**name)
+}
+
+/// `tensor`, which must be `f32`, with so many decimals.
+fn rounded(tensor: &Tensor, decimals: u8) -> Result<Tensor, Failed> {
+    let factor = 10f64.powi(i32::from(decimals));
+    // Adding zero makes a negative zero positive.
+    let round = |element: f64| ((element * factor).round() / factor + 0.0) as f32;
+    let elements: Vec<f32> = tensor.to_f64()?.into_iter().map(round).collect();
+    Ok(Tensor::from_vec(tensor.sizes(), elements)?)
 }
 
 /// `"y" = [1.0, 2.0] : f32[2]`; of a large tensor the first elements.
@@ -168,7 +184,15 @@ fn show_tensor(name: &str, tensor: &Tensor) -> Result<String, Failed> {
         Some(start) if shown.len() < tensor.len() => format!("{start}, ..]"),
         _ => elements.to_owned(),
     };
+    let elements = without_nan_bits(&elements);
     Ok(format!("\"{name}\" = {elements} : {}", tensor.ty()))
+}
+
+/// `nan` for each `nan(0xffc00000)`: processors differ in the sign of a NaN that they make.
+fn without_nan_bits(elements: &str) -> String {
+    let mut parts = elements.split("nan(0x");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "nan" + part.split_once(')').map_or("", |(_, rest)| rest))
 }
 
 /// The first elements of a large tensor, or all of a small one.
