@@ -3,6 +3,7 @@
 use std::fmt;
 
 use quad_ir::attr::AttrError;
+use quad_ir::dtype::DType;
 use quad_ir::graph::AddError;
 use quad_ir::ops::InferError;
 use quad_ir::tensor::TensorError;
@@ -66,6 +67,16 @@ pub enum ImportError {
         name: String,
         /// What may help.
         hint: String,
+    },
+    /// A graph output is declared to be of another element type than it is.
+    #[error("output `{name}` is declared as {declared}, but {found} is computed; export the model again")]
+    OutputType {
+        /// The output.
+        name: String,
+        /// The element type that the file states.
+        declared: DType,
+        /// The element type of the value.
+        found: DType,
     },
     /// The model as a whole does not hold together.
     #[error("{0}")]
@@ -179,9 +190,9 @@ pub enum NodeError {
 impl NodeError {
     fn is_unsupported(&self) -> bool {
         match self {
-            Self::Unsupported(_) | Self::Add(AddError::Infer { error: InferError::Unsupported(_), .. }) => {
-                true
-            }
+            Self::Unsupported(_)
+            | Self::Unread(_)
+            | Self::Add(AddError::Infer { error: InferError::Unsupported(_), .. }) => true,
             Self::Contents(error) => error.is_unsupported(),
             Self::Inner { error, .. } => error.is_unsupported(),
             _ => false,
@@ -220,7 +231,7 @@ pub enum ContentsError {
     #[error("{dtype} elements are expected in `raw_data` or `{field}`, found {found} bytes of {expected}")]
     Count {
         /// The element type.
-        dtype: quad_ir::dtype::DType,
+        dtype: DType,
         /// The field that may hold them.
         field: &'static str,
         /// How many there are.
@@ -228,6 +239,22 @@ pub enum ContentsError {
         /// How many the sizes ask for.
         expected: u64,
     },
+    /// An entry is larger than an element may be.
+    #[error("`{field}` holds {found}, which is no {dtype}")]
+    Range {
+        /// The element type.
+        dtype: DType,
+        /// The field.
+        field: &'static str,
+        /// The entry.
+        found: i32,
+    },
+    /// The elements are in two places, and nothing says which are right.
+    #[error("elements are in `raw_data` and in a field for their type; expected one of them")]
+    Twice,
+    /// The tensor is one part of a larger one.
+    #[error("it is one segment of a tensor; export the tensor as a whole")]
+    Segment,
     /// The bytes are not as many as the sizes ask for.
     #[error(transparent)]
     Tensor(#[from] TensorError),

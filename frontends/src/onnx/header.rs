@@ -1,10 +1,10 @@
 //! What a model file says of itself: its inputs' types, its operator sets, its producer.
 
+use quad_ir::dtype::DType;
 use quad_ir::types::{Dim, Shape, SymTable, TensorType};
 
 use super::error::{ContentsError, ImportError};
-use super::import::{opsets, same_domain};
-use super::proto::{DimensionValue, ModelProto, TypeValue, ValueInfoProto};
+use super::proto::{DimensionValue, ModelProto, OperatorSetIdProto, TypeValue, ValueInfoProto};
 use super::tensor::dtype_of_code;
 
 /// The type of a graph input; its named sizes become symbols.
@@ -39,6 +39,14 @@ pub(super) fn type_of_input(
     if ty.is_representable() { Ok(ty) } else { Err(error(format!("is {ty}, larger than a tensor may be"))) }
 }
 
+/// The element type that the file declares for a value, if it declares one that there is.
+pub(super) fn declared_dtype(value: &ValueInfoProto) -> Option<DType> {
+    match value.r#type.as_ref()?.value.as_ref()? {
+        TypeValue::Tensor(tensor) => dtype_of_code(i64::from(tensor.elem_type)).ok(),
+        _ => None,
+    }
+}
+
 /// What a file says of itself, for the graph's metadata.
 pub(super) fn metadata(model: &ModelProto) -> Vec<(String, String)> {
     let mut entries = vec![
@@ -54,6 +62,17 @@ pub(super) fn metadata(model: &ModelProto) -> Vec<(String, String)> {
     entries.extend(model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())));
     entries.retain(|(_, value)| !value.is_empty());
     entries
+}
+
+/// Whether two domains are the same; the standard one has two spellings.
+pub(crate) fn same_domain(a: &str, b: &str) -> bool {
+    let standard = |domain: &str| domain.is_empty() || domain == "ai.onnx";
+    a == b || (standard(a) && standard(b))
+}
+
+/// Domains and versions of `imports`.
+pub(super) fn opsets(imports: &[OperatorSetIdProto]) -> Vec<(&str, i64)> {
+    imports.iter().map(|import| (import.domain.as_str(), import.version)).collect()
 }
 
 fn show_opset((domain, version): &(&str, i64)) -> String {

@@ -11,7 +11,7 @@ use quad_ir::loc::{Loc, Name};
 use quad_ir::module::Module;
 use quad_ir::ops::source::Binding;
 use quad_ir::types::TensorType;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::context::{Attributes, NodeContext, Values};
@@ -19,8 +19,8 @@ use super::error::{ContentsError, ImportError, NodeError};
 use super::external::{ExternalData, ExternalFiles};
 use super::file::ModelFile;
 use super::functions::Functions;
-use super::header::{metadata, type_of_input};
-use super::proto::{AttributeProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
+use super::header::{declared_dtype, metadata, opsets, same_domain, type_of_input};
+use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use super::tensor::{contents, is_external, type_of_proto};
 use super::{survey, table};
 
@@ -91,22 +91,39 @@ impl<'p> Importer<'p> {
 
     fn import_main(&mut self, graph: &'p GraphProto) -> Result<(), ImportError> {
         self.import_initializers(graph)?;
+        let mut seen = FxHashSet::default();
         for input in &graph.input {
+            let wrong = |why: &str| ImportError::Input { name: input.name.clone(), why: why.to_owned() };
+            if input.name.is_empty() {
+                return Err(wrong("has no name"));
+            }
+            if !seen.insert(&input.name) {
+                return Err(wrong("is listed twice"));
+            }
             // Files before IR version 4 list initializers among the inputs.
             if self.find(&input.name).is_none() {
                 self.import_input(input)?;
             }
         }
         self.import_nodes(&graph.node)?;
-        let output = |output: &'p ValueInfoProto| {
-            let value = self.find(&output.name).ok_or_else(|| ImportError::Output {
-                name: output.name.clone(),
-                hint: self.hint(&output.name),
-            })?;
-            Ok(Output { name: Name::from(output.name.as_str()), value })
-        };
-        let outputs: Result<Vec<Output>, ImportError> = graph.output.iter().map(output).collect();
+        let outputs: Result<Vec<Output>, ImportError> =
+            graph.output.iter().map(|output| self.output(output)).collect();
         self.graph.set_outputs(outputs?).map_err(|error| ImportError::Model(error.to_string()))
+    }
+
+    /// The value of an output, whose element type must be the one that the file declares.
+    fn output(&self, output: &'p ValueInfoProto) -> Result<Output, ImportError> {
+        let name = &output.name;
+        let value = self
+            .find(name)
+            .ok_or_else(|| ImportError::Output { name: name.clone(), hint: self.hint(name) })?;
+        let found = self.graph.value(value).ty().dtype;
+        match declared_dtype(output) {
+            Some(declared) if declared != found => {
+                Err(ImportError::OutputType { name: name.clone(), declared, found })
+            }
+            _ => Ok(Output { name: Name::from(name.as_str()), value }),
+        }
     }
 
     /// Adds the weights of `graph` and names them.
@@ -387,17 +404,6 @@ impl<'p> Importer<'p> {
             format!("there are {}", similar.join(", "))
         }
     }
-}
-
-/// Whether two domains are the same; the standard one has two spellings.
-pub(crate) fn same_domain(a: &str, b: &str) -> bool {
-    let standard = |domain: &str| domain.is_empty() || domain == "ai.onnx";
-    a == b || (standard(a) && standard(b))
-}
-
-/// Domains and versions of `imports`.
-pub(super) fn opsets(imports: &[OperatorSetIdProto]) -> Vec<(&str, i64)> {
-    imports.iter().map(|import| (import.domain.as_str(), import.version)).collect()
 }
 
 /// The attributes of a node that hold subgraphs.

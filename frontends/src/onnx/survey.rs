@@ -6,7 +6,8 @@ use rustc_hash::FxHashSet;
 
 use super::error::UnsupportedOp;
 use super::functions::Functions;
-use super::import::{same_domain, subgraphs};
+use super::header::same_domain;
+use super::import::subgraphs;
 use super::proto::{FunctionProto, GraphProto, ModelProto, NodeProto};
 use super::table;
 

@@ -82,10 +82,33 @@ pub(crate) fn tensor_from_proto(proto: &TensorProto) -> Result<Tensor, ContentsE
     Ok(Tensor::new(ty.dtype, &sizes, contents(proto, &ty)?)?)
 }
 
+/// The bytes of elements of at most 32 bits, given one to an entry; types under a byte are packed, a byte to an entry.
+fn narrow(dtype: DType, entries: &[i32]) -> Result<Vec<u8>, ContentsError> {
+    let bits = dtype.bits().clamp(8, 32);
+    // Bit patterns may be written as signed or as unsigned numbers.
+    let range = -(1i64 << (bits - 1))..1i64 << bits;
+    if let Some(found) = entries.iter().copied().find(|entry| !range.contains(&i64::from(*entry))) {
+        return Err(ContentsError::Range { dtype, field: "int32_data", found });
+    }
+    let width = (bits / 8) as usize;
+    Ok(entries.iter().flat_map(|entry| entry.to_le_bytes().into_iter().take(width)).collect())
+}
+
+fn has_typed_elements(proto: &TensorProto) -> bool {
+    !(proto.float_data.is_empty()
+        && proto.int32_data.is_empty()
+        && proto.int64_data.is_empty()
+        && proto.double_data.is_empty()
+        && proto.uint64_data.is_empty())
+}
+
 /// The packed elements of `proto`: a view of `raw_data`, or made of the field for its type.
 pub(crate) fn contents(proto: &TensorProto, ty: &TensorType) -> Result<Bytes, ContentsError> {
+    if proto.segment.is_some() {
+        return Err(ContentsError::Segment);
+    }
     if let Some(raw) = &proto.raw_data {
-        return Ok(raw.clone());
+        return if has_typed_elements(proto) { Err(ContentsError::Twice) } else { Ok(raw.clone()) };
     }
     let (field, bytes): (_, Vec<u8>) = match ty.dtype {
         DType::F32 => ("float_data", proto.float_data.iter().flat_map(|value| value.to_le_bytes()).collect()),
@@ -100,12 +123,7 @@ pub(crate) fn contents(proto: &TensorProto, ty: &TensorType) -> Result<Bytes, Co
             "uint64_data",
             proto.uint64_data.iter().flat_map(|value| (*value as u32).to_le_bytes()).collect(),
         ),
-        dtype => {
-            // Each entry holds one element, or for types under a byte one byte of packed ones.
-            let width = usize::try_from(dtype.bits().div_ceil(8)).unwrap_or(1);
-            let entries = proto.int32_data.iter();
-            ("int32_data", entries.flat_map(|value| value.to_le_bytes().into_iter().take(width)).collect())
-        }
+        dtype => ("int32_data", narrow(dtype, &proto.int32_data)?),
     };
     let expected = ty.byte_len().unwrap_or(u64::MAX);
     if bytes.len() as u64 != expected {

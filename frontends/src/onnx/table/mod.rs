@@ -19,7 +19,7 @@ use super::context::{NodeContext, Values};
 use super::control_flow;
 use super::error::NodeError;
 use super::export::{WriteError, WriteNode, write_regular};
-use super::import::same_domain;
+use super::header::same_domain;
 
 /// How nodes of one operation are read.
 pub(crate) type Import = fn(&mut NodeContext<'_, '_>) -> Result<Values, NodeError>;
