@@ -13,7 +13,7 @@
 
 use quad_ir::graph::{Graph, NodeId, NodeRef, ValueId, ValueRef};
 use quad_ir::loc::Name;
-use quad_ir::ops::{Add, Conv, Gemm, MatMul, Mul, Reshape, Transpose};
+use quad_ir::ops::{Add, Cast, Conv, Gemm, MatMul, Mul, Reshape, Transpose};
 use quad_ir::types::Dim;
 
 /// Steps back from an addition beyond which the layer is not looked for.
@@ -127,7 +127,7 @@ fn scaled_product(mut value: ValueRef<'_>) -> Option<(Product<'_>, f64)> {
             scale *= product.factor;
             return Some((product, scale));
         }
-        if is_cast(node) {
+        if node.is::<Cast>().is_some() {
             value = node.operand("x")?;
         } else if node.is::<Mul>().is_some() {
             let (factor, rest) = constant_factor(node)?;
@@ -178,7 +178,7 @@ fn source(mut value: ValueRef<'_>) -> ValueId {
 
 /// The operand of a cast or reshape.
 fn behind(node: NodeRef<'_>) -> Option<ValueRef<'_>> {
-    let is_step = is_cast(node) || node.is::<Reshape>().is_some();
+    let is_step = node.is::<Cast>().is_some() || node.is::<Reshape>().is_some();
     if is_step { node.operand("x") } else { None }
 }
 
@@ -263,10 +263,6 @@ fn matrix(value: ValueRef<'_>) -> Option<[u64; 2]> {
         [Some(rows), Some(columns)] => Some([*rows, *columns]),
         _ => None,
     }
-}
-
-fn is_cast(node: NodeRef<'_>) -> bool {
-    node.op().def().name() == "cast"
 }
 
 #[cfg(test)]

@@ -4,10 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use quad_ir::compare::Tolerance;
+use quad_ir::dtype::DType;
 use serde::Deserialize;
 
 /// The tolerances of ONNX's own runner.
-pub(super) const DEFAULT: Tolerance = Tolerance { rtol: 1e-3, atol: 1e-7 };
+const DEFAULT: Tolerance = Tolerance { rtol: 1e-3, atol: 1e-7 };
+/// Its relative tolerance for 16-bit brain floats: two units in the last place.
+const BRAIN_FLOAT_RTOL: f64 = 1.0 / 64.0;
 
 /// Folders within each other beyond which the search stops.
 const MAX_DEPTH: usize = 16;
@@ -28,12 +31,25 @@ pub(super) struct SearchError {
     error: io::Error,
 }
 
-/// `tolerance.json` in a case's folder.
-#[derive(Deserialize)]
+/// What somebody states of tolerances: `tolerance.json` in a case's folder, or the options of the command.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ToleranceFile {
-    rtol: Option<f64>,
-    atol: Option<f64>,
+pub(super) struct Stated {
+    pub(super) rtol: Option<f64>,
+    pub(super) atol: Option<f64>,
+}
+
+impl Stated {
+    /// What is stated here, or else in `other`.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { rtol: self.rtol.or(other.rtol), atol: self.atol.or(other.atol) }
+    }
+
+    /// The tolerance for elements of type `dtype`.
+    pub(super) fn tolerance(self, dtype: DType) -> Tolerance {
+        let default = if dtype == DType::BF16 { BRAIN_FLOAT_RTOL } else { DEFAULT.rtol };
+        Tolerance { rtol: self.rtol.unwrap_or(default), atol: self.atol.unwrap_or(DEFAULT.atol) }
+    }
 }
 
 impl Case {
@@ -54,17 +70,15 @@ impl Case {
         Ok(sets)
     }
 
-    /// The tolerances that the case's folder states, or the default.
-    pub(super) fn tolerance(&self) -> Result<Tolerance, String> {
+    /// What the case's folder states of tolerances.
+    pub(super) fn stated(&self) -> Result<Stated, String> {
         let path = self.folder.join("tolerance.json");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DEFAULT),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stated::default()),
             Err(error) => return Err(format!("tolerance.json: {error}")),
         };
-        let stated: ToleranceFile =
-            serde_json::from_str(&text).map_err(|error| format!("tolerance.json: {error}"))?;
-        Ok(Tolerance { rtol: stated.rtol.unwrap_or(DEFAULT.rtol), atol: stated.atol.unwrap_or(DEFAULT.atol) })
+        serde_json::from_str(&text).map_err(|error| format!("tolerance.json: {error}"))
     }
 }
 

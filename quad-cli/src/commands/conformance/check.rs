@@ -12,7 +12,7 @@ use quad_ir::interpret::{Interpreter, NamedTensors};
 use quad_ir::tensor::Tensor;
 use serde::Serialize;
 
-use super::cases::Case;
+use super::cases::{Case, Stated};
 
 /// Values that a case may hold at a time, in bytes.
 const MEMORY_LIMIT: u64 = 2 << 30;
@@ -49,9 +49,9 @@ impl Shortfall {
 
 /// Runs `case`. A panic is a failure of the case and of nothing else.
 ///
-/// `tolerance` may change the tolerance that the case states.
-pub(super) fn check(case: &Case, tolerance: impl Fn(Tolerance) -> Tolerance) -> Report {
-    let result = panic::catch_unwind(AssertUnwindSafe(|| run(case, &tolerance)));
+/// What `options` state of tolerances goes before what the case states.
+pub(super) fn check(case: &Case, options: Stated) -> Report {
+    let result = panic::catch_unwind(AssertUnwindSafe(|| run(case, options)));
     let (status, detail) = match result {
         Ok(Ok(())) => (Status::Passed, String::new()),
         Ok(Err(Shortfall(status, why))) => (status, why),
@@ -60,17 +60,17 @@ pub(super) fn check(case: &Case, tolerance: impl Fn(Tolerance) -> Tolerance) -> 
     Report { name: case.name.clone(), status, detail }
 }
 
-fn run(case: &Case, tolerance: impl Fn(Tolerance) -> Tolerance) -> Result<(), Shortfall> {
+fn run(case: &Case, options: Stated) -> Result<(), Shortfall> {
     let failed = |why: String| Shortfall::new(false, why);
-    let tolerance = tolerance(case.tolerance().map_err(failed)?);
+    let stated = options.or(case.stated().map_err(failed)?);
     let module =
         onnx::import(&case.model()).map_err(|error| Shortfall::new(error.is_unsupported(), error))?;
     let graph = module.main().ok_or_else(|| failed("the model has no graph".to_owned()))?;
     let sets = case.data_sets().map_err(|error| failed(error.to_string()))?;
-    sets.iter().try_for_each(|set| run_data_set(graph, set, tolerance))
+    sets.iter().try_for_each(|set| run_data_set(graph, set, stated))
 }
 
-fn run_data_set(graph: &Graph, folder: &Path, tolerance: Tolerance) -> Result<(), Shortfall> {
+fn run_data_set(graph: &Graph, folder: &Path, stated: Stated) -> Result<(), Shortfall> {
     let read = |prefix| pb::read_series(folder, prefix).map_err(|error| Shortfall::new(false, error));
     let input_names: Vec<String> =
         graph.inputs().map(|input| input.name().map_or_else(String::new, ToString::to_string)).collect();
@@ -86,7 +86,8 @@ fn run_data_set(graph: &Graph, folder: &Path, tolerance: Tolerance) -> Result<()
     }
     for (name, expected) in &expected {
         let found = outputs.get(name).ok_or_else(|| Shortfall::new(false, format!("no output `{name}`")))?;
-        compare(name, found, expected, tolerance).map_err(|why| Shortfall::new(false, why))?;
+        compare(name, found, expected, stated.tolerance(expected.dtype()))
+            .map_err(|why| Shortfall::new(false, why))?;
     }
     Ok(())
 }

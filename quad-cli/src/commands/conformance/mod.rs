@@ -6,13 +6,13 @@ mod check;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use quad_ir::compare::Tolerance;
 use rayon::prelude::*;
 use regex::Regex;
 use serde::Serialize;
 
 use super::compare::tolerance;
 use crate::exit::{Failure, Outcome};
+use cases::Stated;
 use check::{Report, Status};
 
 /// Run test cases laid out as ONNX's backend tests are.
@@ -79,8 +79,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.jobs.unwrap_or(0)).build();
     let pool = pool.map_err(Failure::input)?;
     let reports = pool.install(|| {
-        let check = |case| check::check(case, |stated| arguments.tolerance(stated));
-        cases.par_iter().map(check).collect()
+        let options = Stated { rtol: arguments.rtol, atol: arguments.atol };
+        cases.par_iter().map(|case| check::check(case, options)).collect()
     });
     let summary = Summary::new(reports);
     let out = &mut io::stdout().lock();
@@ -91,13 +91,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         summary.print(out)?;
     }
     Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::DoesNotHold })
-}
-
-impl Arguments {
-    /// The tolerance of a case that states `stated`.
-    fn tolerance(&self, stated: Tolerance) -> Tolerance {
-        Tolerance { rtol: self.rtol.unwrap_or(stated.rtol), atol: self.atol.unwrap_or(stated.atol) }
-    }
 }
 
 impl Summary {
