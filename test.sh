@@ -38,6 +38,7 @@ export PYTHONDONTWRITEBYTECODE=1
 prepare_python
 step "conformance data and hostile models in $target"
 "$environment/bin/python" tests/python/make_conformance.py "$target/conformance"
+"$environment/bin/python" tests/python/make_small_models.py --check tests/fixtures/small
 "$environment/bin/python" tests/python/make_hostile_models.py --check tests/fixtures/hostile
 "$environment/bin/python" tests/python/make_hostile_models.py --generated "$target/hostile"
 

@@ -62,6 +62,18 @@ pub enum RunError {
         /// Why.
         error: EvalError,
     },
+    /// A result does not have the type that the graph says it has.
+    #[error("`{op}` at {loc} gives {found}, but the graph says {expected}")]
+    ResultType {
+        /// The operation.
+        op: &'static str,
+        /// Where it came from.
+        loc: Box<Loc>,
+        /// The type of what was computed.
+        found: String,
+        /// The type of the value.
+        expected: String,
+    },
     /// A weight could not be read.
     #[error("weight at {loc}: {error}")]
     Weight {
@@ -202,13 +214,21 @@ impl<'g> Interpreter<'g> {
         self.check_memory(node, &types, held)?;
         let results = node.op().def().eval(&Inputs::new(node.op().def().operands(), &tensors), &types);
         let results = results.map_err(error)?;
-        debug_assert!(
-            results.iter().zip(node.results()).all(|(tensor, value)| fits(&tensor.ty(), value.ty())),
-            "{:?} made {results:?}, declared {:?}",
-            node.op(),
-            node.results().map(|value| value.ty().to_string()).collect::<Vec<_>>(),
-        );
+        self.check_results(node, &results)?;
         Ok(results)
+    }
+
+    /// A type may say more of a result than the type rule knew: then it is found out here whether that is so.
+    fn check_results(&self, node: NodeRef<'_>, results: &Results) -> Result<(), RunError> {
+        match results.iter().zip(node.results()).find(|(tensor, value)| !fits(&tensor.ty(), value.ty())) {
+            None => Ok(()),
+            Some((tensor, value)) => Err(RunError::ResultType {
+                op: node.op().def().name(),
+                loc: Box::new(node.loc().clone()),
+                found: tensor.ty().to_string(),
+                expected: self.describe(value.ty()),
+            }),
+        }
     }
 
     fn weight(&self, node: NodeRef<'_>, weight: &Weight) -> Result<Results, RunError> {
@@ -240,11 +260,11 @@ impl<'g> Interpreter<'g> {
                 return Err(RunError::MissingInput { name, expected: self.describe_inputs(), given });
             };
             if !fits(ty, input.ty()) || !bind(ty, input.ty(), &mut sizes) {
-                let expected =
-                    format!("{}{}", input.ty().dtype, self.graph.symbols().show(&input.ty().shape));
+                let expected = self.describe_bound(input.ty(), &sizes);
                 return Err(RunError::InputType { name, found: ty.to_string(), expected });
             }
         }
+        self.check_computed_sizes(given, &sizes)?;
         let known =
             |name: &String| self.graph.inputs().any(|input| input.name().is_some_and(|n| **n == **name));
         match given.keys().find(|name| !known(name)) {
@@ -255,10 +275,56 @@ impl<'g> Interpreter<'g> {
         }
     }
 
+    /// Sizes such as `2*batch + 1` of inputs, once all symbols have their values.
+    fn check_computed_sizes(
+        &self,
+        given: &NamedTypes,
+        sizes: &FxHashMap<SymId, u64>,
+    ) -> Result<(), RunError> {
+        let wrong = |(dim, size): (&Dim, &Dim)| {
+            let computed = dim.expr().evaluate(&|symbol| sizes.get(&symbol).copied());
+            computed.is_some_and(|computed| u64::try_from(computed).ok() != size.known())
+        };
+        for input in self.graph.inputs() {
+            let Some((name, ty)) = input.name().and_then(|name| given.get_key_value(&**name)) else {
+                continue;
+            };
+            if input.ty().shape.iter().zip(ty.shape.iter()).any(wrong) {
+                let expected = self.describe_bound(input.ty(), sizes);
+                return Err(RunError::InputType {
+                    name: name.as_str().into(),
+                    found: ty.to_string(),
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, ty: &TensorType) -> String {
+        format!("{}{}", ty.dtype, self.graph.symbols().show(&ty.shape))
+    }
+
+    /// As [`describe`](Self::describe), with the values of the symbols that have one.
+    fn describe_bound(&self, ty: &TensorType, sizes: &FxHashMap<SymId, u64>) -> String {
+        let mut symbols: Vec<SymId> = Vec::new();
+        for dim in ty.shape.iter() {
+            symbols.extend(dim.expr().terms().flat_map(|(factors, _)| factors.to_vec()));
+        }
+        symbols.sort_unstable();
+        symbols.dedup();
+        let value = |symbol: &SymId| {
+            sizes.get(symbol).map(|size| format!("{} = {size}", self.graph.symbols().spelling(*symbol)))
+        };
+        let values: Vec<String> = symbols.iter().filter_map(value).collect();
+        let ty = self.describe(ty);
+        if values.is_empty() { ty } else { format!("{ty} with {}", values.join(", ")) }
+    }
+
     fn describe_inputs(&self) -> String {
         let show = |value: crate::graph::ValueRef<'_>| {
             let name = value.name().map_or("", |name| &**name);
-            format!("`{name}`: {}{}", value.ty().dtype, self.graph.symbols().show(&value.ty().shape))
+            format!("`{name}`: {}", self.describe(value.ty()))
         };
         let inputs: Vec<String> = self.graph.inputs().map(show).collect();
         if inputs.is_empty() { "no inputs".to_owned() } else { inputs.join(", ") }

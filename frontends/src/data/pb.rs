@@ -8,7 +8,7 @@ use quad_ir::tensor::Tensor;
 use quad_ir::weights::MappedFile;
 
 use super::DataError;
-use crate::onnx::{TensorProto, tensor_from_proto};
+use crate::onnx::{TensorProto, code_of_dtype, tensor_from_proto};
 
 /// The tensor in the file at `path` and the name it has there, which may be empty.
 pub fn read(path: &Path) -> Result<(String, Tensor), DataError> {
@@ -22,6 +22,18 @@ pub fn read(path: &Path) -> Result<(String, Tensor), DataError> {
         error: Box::new(error),
     })?;
     Ok((proto.name, tensor))
+}
+
+/// What a file that holds `tensor` under `name` contains.
+pub fn encode(name: &str, tensor: &Tensor) -> Vec<u8> {
+    let proto = TensorProto {
+        name: name.to_owned(),
+        dims: tensor.sizes().iter().map(|size| *size as i64).collect(),
+        data_type: code_of_dtype(tensor.dtype()),
+        raw_data: Some(tensor.bytes().clone()),
+        ..TensorProto::default()
+    };
+    proto.encode_to_vec()
 }
 
 /// The tensors in the files `<prefix>_0.pb`, `<prefix>_1.pb`, .. of `folder`, in order.
@@ -58,4 +70,23 @@ fn count(folder: &Path, prefix: &str) -> Result<usize, DataError> {
         highest = highest.max(number.map_or(0, |number| number.saturating_add(1)));
     }
     Ok(highest)
+}
+
+#[cfg(test)]
+mod tests {
+    use quad_ir::dtype::DType;
+
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_is_read_back() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("input_0.pb");
+        let halves = Tensor::from_f32(DType::BF16, &[2, 1], &[0.5, -2.0]).expect("two elements");
+        let nibbles = Tensor::from_i64(DType::I4, &[3], vec![-8, 7, 1]).expect("three elements");
+        for tensor in [halves, nibbles, Tensor::scalar(3i64)] {
+            std::fs::write(&path, encode("x", &tensor)).expect("writing the tensor");
+            assert_eq!(read(&path).expect("a sound tensor"), ("x".to_owned(), tensor));
+        }
+    }
 }

@@ -1,14 +1,15 @@
 //! `If`, `Loop` and `Scan`: the branch that is taken, or every turn of the loop, is written out.
 //!
 //! Graphs have no control flow, so the value that decides (a condition, a number of turns, a length) must be known when
-//! the model is read. Exporters mostly write such nodes around conditions on shapes, which are.
+//! the model is read. Exporters mostly write such nodes around conditions on shapes, which are. Where a condition is not
+//! known and both branches give the same types, both are computed.
 
 mod repeat;
 mod scan;
 
 use quad_ir::graph::ValueId;
 use quad_ir::loc::Loc;
-use quad_ir::ops::{Concat, Unsqueeze};
+use quad_ir::ops::{Concat, Reshape, Unsqueeze, Where};
 use quad_ir::tensor::Tensor;
 
 use super::context::{NodeContext, Values};
@@ -151,11 +152,36 @@ fn branch(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
     if then.is_none() || other.is_none() {
         return Err(NodeError::MissingAttribute(if then.is_none() { "then_branch" } else { "else_branch" }));
     }
-    let Some(condition) = known_truth(context, condition) else {
-        return Err(context.unsupported("a condition that is computed from the model's inputs"));
+    match known_truth(context, condition) {
+        Some(true) => Ok(Body::new(context, "then_branch")?.inline(context, None, &[])?.into()),
+        Some(false) => Ok(Body::new(context, "else_branch")?.inline(context, None, &[])?.into()),
+        None => both(context, condition),
+    }
+}
+
+/// Both branches, and of each pair of outputs the one that the condition picks. Branches have no effects but their
+/// outputs, so this is the same where the types agree.
+fn both(context: &mut NodeContext<'_, '_>, condition: ValueId) -> Result<Values, NodeError> {
+    let then = Body::new(context, "then_branch")?.inline(context, Some("then"), &[])?;
+    let other = Body::new(context, "else_branch")?.inline(context, Some("else"), &[])?;
+    if then.len() != other.len() {
+        return Err(NodeError::Body(format!(
+            "gives {} outputs if the condition holds, else {}",
+            then.len(),
+            other.len()
+        )));
+    }
+    let no_axes = context.integers(&[])?;
+    let condition = context.value(Reshape::default(), &[condition, no_axes])?;
+    let pick = |(then, other): (ValueId, ValueId)| {
+        let (one, two) = (context.ty(then), context.ty(other));
+        if one != two {
+            let why = format!("a condition that is computed from the model's inputs between {one} and {two}");
+            return Err(context.unsupported(why));
+        }
+        if then == other { Ok(then) } else { context.value(Where, &[condition, then, other]) }
     };
-    let body = Body::new(context, if condition { "then_branch" } else { "else_branch" })?;
-    Ok(body.inline(context, None, &[])?.into())
+    then.into_iter().zip(other).map(pick).collect()
 }
 
 #[cfg(test)]

@@ -250,6 +250,7 @@ impl<'g> Writer<'g> {
         // An output is described once.
         let outputs: FxHashSet<&String> = graph.output.iter().map(|output| &output.name).collect();
         graph.value_info.retain(|info| !outputs.contains(&info.name));
+        separate_names(&mut graph.node);
         Ok(self.wrap(graph))
     }
 
@@ -366,6 +367,24 @@ fn value_names(graph: &Graph) -> FxHashMap<ValueId, String> {
         names.insert(value.id(), name);
     }
     names
+}
+
+/// Appends numbers to names that several nodes have: other readers refuse them, and a node of a file that was read may
+/// have become several.
+fn separate_names(nodes: &mut [NodeProto]) {
+    let mut taken: FxHashSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    let mut seen: FxHashMap<String, usize> = FxHashMap::default();
+    for node in nodes.iter_mut().filter(|node| !node.name.is_empty()) {
+        // The last number tried is remembered: thousands of nodes may come from one.
+        let count = seen.entry(node.name.clone()).or_insert(0);
+        while *count > 0 && !taken.insert(format!("{}.{count}", node.name)) {
+            *count += 1;
+        }
+        if *count > 0 {
+            node.name = format!("{}.{count}", node.name);
+        }
+        *count += 1;
+    }
 }
 
 /// The operator set from which on ONNX has `dtype`.

@@ -14,6 +14,7 @@ mod header;
 mod import;
 mod proto;
 mod recognize;
+mod support;
 mod survey;
 mod table;
 mod tensor;
@@ -26,6 +27,7 @@ pub use export::{WriteError, write};
 pub use external::{Claim, ExternalError};
 pub use file::ModelFileError;
 pub use import::import;
+pub use support::{Support, support};
 
 pub(crate) use proto::TensorProto;
-pub(crate) use tensor::tensor_from_proto;
+pub(crate) use tensor::{code_of_dtype, tensor_from_proto};

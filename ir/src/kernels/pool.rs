@@ -59,14 +59,15 @@ impl PoolWindow<'_> {
 
     /// Number of taps at `place` that fall on an element or on padding, with `pads_end` elements of padding after the
     /// last one: a window may reach over the padding too.
-    pub(crate) fn padded_taps(&self, place: usize, pads_end: &[usize]) -> usize {
-        let (mut place, mut taps) = (place, 1);
+    pub(crate) fn padded_taps(&self, place: usize, pads_end: &[usize]) -> f64 {
+        // The number is divided by, and no word holds that of a window which claims to be huge along several axes.
+        let (mut place, mut taps) = (place, 1.0);
         for axis in (0..self.output.len()).rev() {
             let start = place % self.output[axis] * self.strides[axis];
             place /= self.output[axis];
             let end = self.pads_begin[axis] + self.input[axis] + pads_end[axis];
             let reachable = end.saturating_sub(start).div_ceil(self.dilations[axis]);
-            taps *= reachable.min(self.kernel[axis]);
+            taps *= reachable.min(self.kernel[axis]) as f64;
         }
         taps
     }
@@ -161,7 +162,7 @@ mod tests {
             pads_begin: &[1, 0],
         };
         assert_eq!(folded(&window), [vec![0, 2], vec![2], vec![4, 6, 8, 10], vec![6, 10]]);
-        assert_eq!([0, 1, 2, 3].map(|place| window.padded_taps(place, &[0, 0])), [4, 2, 4, 2]);
-        assert_eq!([0, 1, 2, 3].map(|place| window.padded_taps(place, &[0, 1])), [4; 4]);
+        assert_eq!([0, 1, 2, 3].map(|place| window.padded_taps(place, &[0, 0])), [4.0, 2.0, 4.0, 2.0]);
+        assert_eq!([0, 1, 2, 3].map(|place| window.padded_taps(place, &[0, 1])), [4.0; 4]);
     }
 }

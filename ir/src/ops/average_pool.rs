@@ -43,8 +43,8 @@ impl AveragePool {
             let add = |(sum, count): (f64, usize), place: usize| (sum + plane[place].to_f64(), count + 1);
             window.fold((0.0, 0), add, |place, (sum, met)| {
                 let padded = || window.padded_taps(place, &pool.sliding.pads_end);
-                let count = if self.count_include_pad { padded() } else { met };
-                results[place] = T::from_f64(sum / count as f64);
+                let count = if self.count_include_pad { padded() } else { met as f64 };
+                results[place] = T::from_f64(sum / count);
             });
         });
         Ok(only(Tensor::from_compute(ty.dtype, &sizes, results)?))
@@ -66,6 +66,19 @@ mod tests {
         };
         assert_eq!(mean(false), tensor(&[1, 1, 3], &[2.0, 3.0, 5.0]));
         assert_eq!(mean(true), tensor(&[1, 1, 3], &[1.0, 3.0, 5.0]));
+    }
+
+    #[test]
+    fn a_huge_window_over_padding_is_counted() {
+        let huge = i32::MAX as u64;
+        let op = AveragePool {
+            kernel_shape: vec![huge; 3],
+            pads: vec![huge - 1, huge - 1, huge - 1, 0, 0, 0],
+            count_include_pad: true,
+            ..AveragePool::default()
+        };
+        let y = evaluate(&op.into(), &[&tensor(&[1, 1, 1, 1, 1], &[1.0])]);
+        assert_eq!(y[0], tensor(&[1, 1, 1, 1, 1], &[(huge as f64).powi(-3) as f32]));
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub trait OpDef: Clone + fmt::Debug + Default + Eq + Ord + std::hash::Hash + Sen
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError>;
 
     /// The reference semantics. `types` are what [`infer`](Self::infer) returned for these very operands; sizes that
-    /// depend on elements are already numbers there.
+    /// depend on elements are already numbers there. Not called where no result has elements.
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError>;
 
     /// The elements of the only result as polynomials of symbolic sizes, for operations that shapes are computed with.
@@ -223,11 +223,19 @@ impl<O: OpDef> OpObj for O {
         OpDef::infer(self, operands)
     }
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
-        OpDef::eval(self, operands, types)
+        // Of no elements there is nothing to compute, and one of the sizes may be too large for a table of its places.
+        let empty: Option<Results> = types.iter().map(without_elements).collect();
+        empty.filter(|results| !results.is_empty()).map_or_else(|| OpDef::eval(self, operands, types), Ok)
     }
     fn symbolic_results(&self, operands: &Operands<'_>) -> Vec<Option<SymTensor>> {
         OpDef::symbolic_results(self, operands)
     }
+}
+
+/// The tensor of type `ty`, when it has no elements.
+fn without_elements(ty: &TensorType) -> Option<Tensor> {
+    let sizes = sizes_of(ty).ok()?;
+    if sizes.contains(&0) { Tensor::zeros(ty.dtype, &sizes).ok() } else { None }
 }
 
 /// An operation that is a variant of [`Op`](super::Op): lets generic code ask whether an op is an `O`.

@@ -112,10 +112,16 @@ fn add_stretched<T: Term>(
 ) -> Result<(), EvalError> {
     let values = T::load(c)?;
     let strides = broadcast_strides(c.sizes(), sizes);
-    let (row_stride, column_stride) = (strides[0], strides[1]);
-    for (row, terms) in terms.chunks_mut(sizes[1].max(1)).enumerate() {
-        for (column, term) in terms.iter_mut().enumerate() {
-            *term = combine(*term, values[row * row_stride + column * column_stride]);
+    let columns = sizes[1];
+    for (row, terms) in terms.chunks_mut(columns.max(1)).enumerate() {
+        let start = row * strides[0];
+        if strides[1] == 0 {
+            for term in terms {
+                *term = combine(*term, values[start]);
+            }
+        } else {
+            let addends = &values[start..start + columns];
+            terms.iter_mut().zip(addends).for_each(|(term, addend)| *term = combine(*term, *addend));
         }
     }
     Ok(())

@@ -4,6 +4,9 @@
 use super::{InferError, Operands, rules};
 use crate::types::{Dim, Shape};
 
+/// Elements that one thread walks at a time where one scale is for all.
+const RUN: usize = 1 << 14;
+
 /// The attributes that say what scales belong to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScaleAxis {
@@ -69,7 +72,8 @@ impl ScaleAxis {
     /// What each of `scales` belongs to in a tensor of sizes `x`; the caller has [checked](Self::check) them.
     pub(crate) fn over(self, x: &[usize], scales: &[usize]) -> Result<Granularity, InferError> {
         if scales.iter().product::<usize>() == 1 {
-            let row = x.iter().product();
+            // Rows of any length do, so they are as long as suits one thread at a time.
+            let row = x.iter().product::<usize>().min(RUN);
             return Ok(Granularity { row, rows: 1, block: 1, scales: 1, each: false });
         }
         let axis = rules::axis("axis", self.axis, x.len())?;

@@ -131,6 +131,7 @@ ops! {
     compress => Compress;
     depth_to_space => DepthToSpace, SpaceToDepth;
     eye_like => EyeLike;
+    non_max_suppression => NonMaxSuppression;
     non_zero => NonZero;
     one_hot => OneHot;
     pad => Pad;

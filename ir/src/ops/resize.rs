@@ -167,7 +167,12 @@ impl OpDef for Resize {
 
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
         let ty = &types[0];
-        let maps = self.maps(operands, &sizes_of(ty)?)?;
+        let sizes = sizes_of(ty)?;
+        if sizes.contains(&0) {
+            // The other axes may be of any length, as nothing is there to hold them to the memory there is.
+            return Ok(only(Tensor::zeros(ty.dtype, &sizes)?));
+        }
+        let maps = self.maps(operands, &sizes)?;
         let x = operands.tensor(0)?;
         Ok(only(match (self.mode, ty.dtype) {
             (Interpolation::Nearest, _) => self.nearest(x, &maps)?,

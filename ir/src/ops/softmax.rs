@@ -2,10 +2,15 @@
 //!
 //! With `m` the largest element of a line, `softmax` is `e^(x - m) / sum of e^(x - m)`, `log_softmax` is
 //! `x - m - log(sum of e^(x - m))`, and `hardmax` is 1 for the first largest element and 0 for the others.
+//!
+//! ONNX defines the first two by a chain of simpler operations. For elements of 16 bits it is visible that each of them
+//! rounds its results, so differences, exponentials and sums are rounded here, too.
 
 use super::arg_extreme::find;
 use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, rules, single};
 use crate::attr::{AttrError, AttrVisitor};
+use crate::dtype::DType;
+use crate::dtype::minifloat::{bf16_from_f64, f16_from_f64};
 use crate::kernels::along_axis::map_along;
 use crate::kernels::real::Real;
 use crate::tensor::{Number, Tensor};
@@ -46,7 +51,9 @@ macro_rules! distributions {
                 let x = operands.tensor(0)?;
                 let axis = rules::axis("axis", self.axis, x.rank())?;
                 let result = with_float!(types[0].dtype, T => {
-                    let values = map_along(&x.to_compute::<T>()?, x.sizes(), axis, x.sizes()[axis], &$line::<T>);
+                    let (elements, round) = (x.to_compute::<T>()?, rounding(x.dtype()));
+                    let line = |line: &[T], result: &mut [T]| $line(line, result, round);
+                    let values = map_along(&elements, x.sizes(), axis, x.sizes()[axis], &line);
                     Tensor::from_compute(x.dtype(), x.sizes(), values)?
                 });
                 Ok(only(result))
@@ -64,29 +71,47 @@ distributions! {
     Hardmax = "hardmax", hardmax_line;
 }
 
-fn softmax_line<T: Real>(line: &[T], result: &mut [T]) {
-    let largest = largest(line);
-    for (result, x) in result.iter_mut().zip(line) {
-        *result = T::from_f64(T::exp_of(x.to_f64() - largest));
+/// What an operation that rounds to a narrow type makes of its result.
+type Round = fn(f64) -> f64;
+
+/// The rounding between steps for elements of `dtype`; `None` where steps are as precise as they are computed.
+fn rounding(dtype: DType) -> Option<Round> {
+    match dtype {
+        DType::F16 => Some(|x| f16_from_f64(x).to_f64()),
+        DType::BF16 => Some(|x| bf16_from_f64(x).to_f64()),
+        _ => None,
     }
-    let scale = 1.0 / sum(result);
+}
+
+/// Writes the exponential of each element's distance from the largest one, and returns that and the sum.
+fn exponentials<T: Real>(line: &[T], result: &mut [T], round: Option<Round>) -> (f64, f64) {
+    let largest = largest(line);
+    let pairs = result.iter_mut().zip(line);
+    if let Some(round) = round {
+        pairs.for_each(|(result, x)| *result = T::from_f64(round(T::exp_of(round(x.to_f64() - largest)))));
+        return (largest, round(sum(result)));
+    }
+    pairs.for_each(|(result, x)| *result = T::from_f64(T::exp_of(x.to_f64() - largest)));
+    (largest, sum(result))
+}
+
+fn softmax_line<T: Real>(line: &[T], result: &mut [T], round: Option<Round>) {
+    let (_, sum) = exponentials(line, result, round);
+    let scale = 1.0 / sum;
     for result in result {
         *result = T::from_f64(result.to_f64() * scale);
     }
 }
 
-fn log_softmax_line<T: Real>(line: &[T], result: &mut [T]) {
-    let largest = largest(line);
+fn log_softmax_line<T: Real>(line: &[T], result: &mut [T], round: Option<Round>) {
+    let (largest, sum) = exponentials(line, result, round);
+    let (round, shift) = (round.unwrap_or(|x| x), libm::log(sum));
     for (result, x) in result.iter_mut().zip(line) {
-        *result = T::from_f64(T::exp_of(x.to_f64() - largest));
-    }
-    let shift = largest + libm::log(sum(result));
-    for (result, x) in result.iter_mut().zip(line) {
-        *result = T::from_f64(x.to_f64() - shift);
+        *result = T::from_f64(round(x.to_f64() - largest) - round(shift));
     }
 }
 
-fn hardmax_line<T: Number>(line: &[T], result: &mut [T]) {
+fn hardmax_line<T: Number>(line: &[T], result: &mut [T], _round: Option<Round>) {
     result.fill(T::default());
     if let Some(largest) = result.get_mut(find(line, false, |a, b| a > b) as usize) {
         *largest = T::ONE;
@@ -160,6 +185,14 @@ mod tests {
         }
         assert_eq!(result(Softmax::default(), &[2, 0], &[]), [0.0f32; 0]);
         assert_eq!(result(Hardmax::default(), &[2, 0], &[]), [0.0f32; 0]);
+    }
+
+    #[test]
+    fn narrow_elements_are_rounded_between_steps() {
+        // 2048 elements of probability 1 in 2049: a sum of halves rounds to 2048.
+        let x = Tensor::from_f32(DType::F16, &[2049], &vec![0.0; 2049]).expect("as many elements");
+        let y = evaluate(&Softmax::default().into(), &[&x])[0].to_f64().expect("numbers");
+        assert_eq!(y, vec![1.0 / 2048.0; 2049]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn word_or_quote(text: &str) -> String {
 }
 
 /// The value of an attribute.
-pub(super) fn spell_attr(attr: &Attr) -> String {
+pub fn spell_attr(attr: &Attr) -> String {
     let list = |items: Vec<String>| format!("[{}]", items.join(", "));
     match attr {
         Attr::Bool(value) => value.to_string(),

@@ -115,8 +115,20 @@ fn the_branch_of_a_known_condition_is_taken() {
 }
 
 #[test]
-fn a_condition_that_inputs_decide_is_not_supported() {
-    let error = outputs(choice(Vec::new(), "x condition"), 13).expect_err("not known");
+fn where_inputs_decide_both_branches_are_computed() {
+    let mut graph = choice(Vec::new(), "x");
+    graph.node.insert(0, node("Cast", "x", "condition", vec![int("to", DataType::Bool as i64)]));
+    let found = outputs(graph, 13).expect("runs");
+    assert_eq!(numbers(&found, "y"), (vec![], vec![6]));
+}
+
+#[test]
+fn where_inputs_decide_between_types_nothing_can_be_done() {
+    let mut graph = choice(Vec::new(), "x rows");
+    graph.node.insert(0, node("Cast", "x", "condition", vec![int("to", DataType::Bool as i64)]));
+    let other = graph.node[1].attribute[1].g.as_mut().expect("the other branch");
+    other.node[0].input[0] = "rows".into();
+    let error = outputs(graph, 13).expect_err("two shapes");
     assert!(error.contains("`y` (If") && error.contains("condition that is computed"), "{error}");
 }
 

@@ -4,9 +4,9 @@ use quad_ir::dtype::DType;
 use quad_ir::ops::depth_to_space::DepthOrder;
 use quad_ir::ops::{
     CenterCropPad, Compress, Concat, DepthToSpace, Expand, EyeLike, Flatten, Gather, GatherElements,
-    GatherNd, NonZero, OneHot, Pad, Range, Reshape, ReverseSequence, ScatterElements, ScatterNd, ShapeOf,
-    SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile, TopK, Transpose, Trilu, Unique,
-    Unsqueeze,
+    GatherNd, NonMaxSuppression, NonZero, OneHot, Pad, Range, Reshape, ReverseSequence, ScatterElements,
+    ScatterNd, ShapeOf, SizeOf, Slice, SpaceToDepth, Split, Squeeze, TensorScatter, Tile, TopK, Transpose,
+    Trilu, Unique, Unsqueeze,
 };
 use quad_ir::tensor::Tensor;
 
@@ -28,6 +28,7 @@ pub(super) const ROWS: &[Row] = &[
     op::<Gather>("Gather"),
     op::<GatherElements>("GatherElements"),
     op::<GatherNd>("GatherND"),
+    op::<NonMaxSuppression>("NonMaxSuppression"),
     op::<NonZero>("NonZero"),
     op::<OneHot>("OneHot"),
     op::<Pad>("Pad").reading(pad).since(19),

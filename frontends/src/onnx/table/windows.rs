@@ -4,11 +4,12 @@
 
 use quad_ir::graph::NodeRef;
 use quad_ir::ops::{
-    AveragePool, Conv, ConvInteger, ConvTranspose, LpPool, MaxPool, MaxUnpool, Op, QLinearConv,
+    AveragePool, Conv, ConvInteger, ConvTranspose, LpPool, MaxPool, MaxUnpool, Op, OpDef, QLinearConv,
+    ReduceL1, ReduceL2, ReduceMax, ReduceMean,
 };
 use quad_ir::types::Dim;
 
-use super::{Row, bf16_since_22, op};
+use super::{Row, bf16_since_22, import, op};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
 
@@ -21,6 +22,9 @@ pub(super) const ROWS: &[Row] = &[
     op::<AveragePool>("AveragePool").reading(average_pool).since(19).newer(pool_opset),
     op::<LpPool>("LpPool").reading(lp_pool).newer(bf16_since_22),
     op::<MaxUnpool>("MaxUnpool").newer(bf16_since_22),
+    import("GlobalAveragePool", global_pool::<ReduceMean>),
+    import("GlobalMaxPool", global_pool::<ReduceMax>),
+    import("GlobalLpPool", global_lp_pool),
 ];
 
 /// Operator set 22 says that a window must not start on the padding after the end.
@@ -72,12 +76,33 @@ read_pools! {
     lp_pool: LpPool;
 }
 
+/// Pooling over whole planes is the reduction `R` over the spatial axes.
+fn global_pool<R: OpDef + Into<Op>>(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    let x = context.operand(0)?;
+    let axes: Vec<i64> = (2..context.ty(x).rank() as i64).collect();
+    // Without axes a reduction would take all of them.
+    if axes.is_empty() {
+        return Err(context.unsupported("pooling without spatial axes"));
+    }
+    let axes = context.integers(&axes)?;
+    Ok(Values::from_slice(&[context.value(R::default(), &[x, axes])?]))
+}
+
+/// Norms other than those of order 1 and 2 are pooled by a window as large as the plane.
+fn global_lp_pool(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
+    match context.int("p")?.unwrap_or(2) {
+        1 => global_pool::<ReduceL1>(context),
+        2 => global_pool::<ReduceL2>(context),
+        p => add_same(context, LpPool { kernel_shape: input_sizes(context)?, p, ..LpPool::default() }),
+    }
+}
+
 /// A stated or derived `output_shape` becomes the padding that gives it.
 fn conv_transpose(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
     let mut op = context.op::<ConvTranspose>()?;
     check_kernel_shape(context, 1)?;
     let automatic = Automatic::read(context)?;
-    let stated = context.ints("output_shape")?;
+    let stated = context.ints("output_shape")?.filter(|stated| !stated.is_empty());
     let wanted = match (stated, automatic) {
         (Some(shape), _) => Some(spatial_of(context, &shape)?),
         (None, Some(Automatic::Upper | Automatic::Lower)) => {
@@ -90,7 +115,7 @@ fn conv_transpose(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError
         op.pads = Vec::new();
     }
     if let Some(wanted) = wanted {
-        op.pads = transposed_pads(context, &op, &wanted, automatic == Some(Automatic::Upper))?;
+        (op.pads, op.output_padding) = transposed_pads(context, &op, &wanted, automatic)?;
     }
     add_same(context, op)
 }
@@ -157,31 +182,33 @@ impl Automatic {
     }
 }
 
-/// The padding with which a transposed convolution gives the spatial sizes `wanted`.
+/// The padding, and the output padding, with which a transposed convolution gives the spatial sizes `wanted`.
 fn transposed_pads(
     context: &NodeContext<'_, '_>,
     op: &ConvTranspose,
     wanted: &[u64],
-    upper: bool,
-) -> Result<Vec<u64>, NodeError> {
-    let kernel = kernel_sizes(context, 1)?;
-    let input = input_sizes(context)?;
+    automatic: Option<Automatic>,
+) -> Result<(Vec<u64>, Vec<u64>), NodeError> {
+    let (kernel, input) = (kernel_sizes(context, 1)?, input_sizes(context)?);
     let mut pads = vec![0; 2 * wanted.len()];
+    let mut more: Vec<u64> = (0..wanted.len()).map(|axis| entry(&op.output_padding, axis, 0)).collect();
     for (axis, ((wanted, size), taps)) in wanted.iter().zip(&input).zip(&kernel).enumerate() {
         let reach = entry(&op.strides, axis, 1).saturating_mul(size.saturating_sub(1));
-        let full = reach
-            .saturating_add(entry(&op.output_padding, axis, 0))
-            .saturating_add(span(*taps, entry(&op.dilations, axis, 1)));
-        // Runtimes disagree on what is added then.
-        let total = full.checked_sub(*wanted).ok_or_else(|| {
-            context.unsupported(format!(
-                "an output size of {wanted} where no more than {full} elements are computed"
-            ))
-        })?;
-        let begin = if upper { total / 2 } else { total.div_ceil(2) };
+        let full =
+            reach.saturating_add(more[axis]).saturating_add(span(*taps, entry(&op.dilations, axis, 1)));
+        let total = full.saturating_sub(*wanted);
+        let begin = if automatic == Some(Automatic::Upper) { total / 2 } else { total.div_ceil(2) };
         (pads[axis], pads[axis + input.len()]) = (begin, total - begin);
+        let missing = wanted.saturating_sub(full);
+        // Runtimes agree on where a stated size grows, but not on where a derived one does.
+        if missing > 0 && automatic.is_some() {
+            return Err(
+                context.unsupported(format!("auto_pad to {wanted} elements where {full} are computed"))
+            );
+        }
+        more[axis] = more[axis].saturating_add(missing);
     }
-    Ok(pads)
+    Ok((pads, more))
 }
 
 /// Adds `op` with the node's operands.

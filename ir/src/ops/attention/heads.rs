@@ -10,6 +10,7 @@ use crate::dtype::DType;
 use crate::kernels::KernelError;
 use crate::kernels::matmul::{Element as Factor, Store, Threads, multiply};
 use crate::kernels::matrix::{Matrix, MatrixMut};
+use crate::kernels::real::Real;
 use crate::ops::{EvalError, Inputs, Results, sizes_of};
 use crate::tensor::{Number, Tensor};
 use crate::types::TensorType;
@@ -83,7 +84,7 @@ impl Geometry {
 impl Attention {
     pub(super) fn evaluate<T>(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError>
     where
-        T: Number + Factor<Sum = T>,
+        T: Real + Factor<Sum = T>,
     {
         let (key_sizes, value_sizes) = (sizes_of(&types[1])?, sizes_of(&types[2])?);
         let k = present(operands.tensor(K)?, operands.optional(PAST_KEY), &key_sizes)?;
@@ -119,17 +120,17 @@ impl Attention {
     }
 
     /// `softcap * tanh(score / softcap)`.
-    fn cap<T: Number>(&self, scores: &mut [T]) {
+    fn cap<T: Real>(&self, scores: &mut [T]) {
         let cap = f64::from(self.softcap.get());
         if cap > 0.0 {
             for score in scores {
-                *score = T::from_f64(cap * (score.to_f64() / cap).tanh());
+                *score = T::from_f64(cap * T::tanh_of(score.to_f64() / cap));
             }
         }
     }
 }
 
-impl<T: Number + Factor<Sum = T>> Problem<'_, T> {
+impl<T: Real + Factor<Sum = T>> Problem<'_, T> {
     fn solve(&self, block: Block<'_, T>) -> Result<(), KernelError> {
         let Block { batch, head, queries, y, scores: kept } = block;
         let Geometry { keys, value_size, .. } = self.geometry;
@@ -239,7 +240,7 @@ fn swap_inner<T: Copy>(values: &[T], [a, b, c, d]: [usize; 4]) -> Vec<T> {
 }
 
 /// Softmax of one row, of which at least one score is not minus infinity, unless that is what rounding made of it.
-fn softmax<T: Number>(scores: &mut [T], precision: Option<DType>) {
+fn softmax<T: Real>(scores: &mut [T], precision: Option<DType>) {
     round_to(scores, precision);
     let highest = scores.iter().copied().fold(T::LOWEST, |highest, score| if score > highest { score } else { highest });
     if highest == T::LOWEST && !scores.iter().any(|score| score.is_nan()) {
@@ -248,7 +249,7 @@ fn softmax<T: Number>(scores: &mut [T], precision: Option<DType>) {
     }
     let mut sum = 0.0;
     for score in scores.iter_mut() {
-        *score = T::from_f64(score.sub(highest).to_f64().exp());
+        *score = T::from_f64(T::exp_of(score.sub(highest).to_f64()));
         sum += score.to_f64();
     }
     let factor = T::from_f64(1.0 / sum);

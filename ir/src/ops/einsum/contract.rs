@@ -6,12 +6,13 @@ use smallvec::SmallVec;
 
 use super::equation::Label;
 use crate::kernels::broadcast::{for_each_row, strides};
+use crate::kernels::normalize;
 use crate::ops::EvalError;
 use crate::ops::products::{Term, stacked};
 use crate::tensor::Number;
 
 /// Elements beyond which a product of some of the operands is not formed: the result may be small all the same.
-const MAX_INTERMEDIATE: usize = 1 << 26;
+const MAX_INTERMEDIATE: usize = 1 << 25;
 
 /// A tensor whose axes have labels, each label once. Axes of size 1 are left out: an element does not depend on them,
 /// and so they stretch.
@@ -64,8 +65,20 @@ impl<'a, T: Term> View<'a, T> {
         self.axes.iter().filter(|axis| wanted(axis.label)).map(|axis| (axis.label, axis.size)).collect()
     }
 
+    /// Whether the elements lie in the order of `labels`.
+    fn lies_as(&self, labels: &[(Label, usize)]) -> bool {
+        let sizes: SmallVec<[usize; 6]> = labels.iter().map(|(_, size)| *size).collect();
+        let lies = |((label, size), stride): (&(Label, usize), usize)| {
+            *size == 1 || self.axis(*label).is_some_and(|axis| axis.stride == stride)
+        };
+        product(labels) == self.values.len() && labels.iter().zip(strides(&sizes)).all(lies)
+    }
+
     /// The elements in the order of `labels`; they are repeated along an axis that is not there.
-    fn gather(&self, labels: &[(Label, usize)]) -> Vec<T> {
+    fn gather(&self, labels: &[(Label, usize)]) -> Cow<'_, [T]> {
+        if self.lies_as(labels) {
+            return Cow::Borrowed(&self.values);
+        }
         let sizes: SmallVec<[usize; 6]> = labels.iter().map(|(_, size)| *size).collect();
         let stride = |(label, _): &(Label, usize)| self.axis(*label).map_or(0, |axis| axis.stride);
         let steps: SmallVec<[usize; 6]> = labels.iter().map(stride).collect();
@@ -75,7 +88,7 @@ impl<'a, T: Term> View<'a, T> {
             1 => gathered.extend_from_slice(&self.values[start..start + row]),
             _ => gathered.extend((0..row).map(|place| self.values[start + place * step])),
         });
-        gathered
+        Cow::Owned(gathered)
     }
 
     /// The sums over the axes that `keep` does not want.
@@ -86,12 +99,11 @@ impl<'a, T: Term> View<'a, T> {
         }
         let run = product(&dropped);
         let ordered = self.gather(&[kept.as_slice(), &dropped].concat());
-        let sum = |run: &[T]| run.iter().fold(T::default(), |sum, value| <T as Number>::add(sum, *value));
         // No elements sum to 0.
         let sums = if run == 0 {
             vec![T::default(); product(&kept)]
         } else {
-            ordered.chunks(run).map(sum).collect()
+            ordered.chunks(run).map(total).collect()
         };
         Self::contiguous(sums, &kept)
     }
@@ -114,7 +126,7 @@ pub(super) fn contract<T: Term>(
     }
     let done = done.summed(|label| result.contains(&label));
     let labels: Vec<(Label, usize)> = result.iter().copied().zip(sizes.iter().copied()).collect();
-    Ok(done.gather(&labels))
+    Ok(if done.lies_as(&labels) { done.values.into_owned() } else { done.gather(&labels).into_owned() })
 }
 
 /// The product of two operands, summed over the labels that are not `needed` any more.
@@ -143,6 +155,14 @@ fn pair<'a, T: Term>(
     let lhs = a.gather(&[batch.as_slice(), &rows, &inner].concat());
     let rhs = b.gather(&[batch.as_slice(), &inner, &columns].concat());
     Ok(View::contiguous(stacked((&lhs, &[count, m, k]), (&rhs, &[count, k, n]))?, &labels))
+}
+
+/// The sum of `run`; that of floats is formed in `f64`.
+fn total<T: Term>(run: &[T]) -> T {
+    if T::IS_FLOAT {
+        return T::from_f64(normalize::sum(run, |value| value));
+    }
+    run.iter().fold(T::default(), |sum, value| <T as Number>::add(sum, *value))
 }
 
 fn product(labels: &[(Label, usize)]) -> usize {

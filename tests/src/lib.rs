@@ -1,0 +1,10 @@
+//! What the tests of the whole workspace share: the harness for tests that are text files, the targets of fuzzing, and
+//! the generated documentation.
+
+pub mod conformance;
+pub mod coverage;
+pub mod filetest;
+pub mod mutate;
+pub mod operations;
+pub mod paths;
+pub mod targets;

@@ -1,0 +1,32 @@
+//! The pages of `docs/generated` are what the code says today.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use quad_tests::conformance::Counts;
+use quad_tests::{coverage, operations, paths};
+
+#[test]
+fn the_page_of_operations_is_up_to_date() {
+    let path = paths::root().join("docs/generated/ops.md");
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    let summary = fs::read_to_string(paths::root().join("snapshots/conformance.snap"));
+    let counts = match (summary, std::env::var_os("QUAD_CONFORMANCE").map(PathBuf::from)) {
+        (Ok(summary), Some(folder)) => Counts::of_summary(&summary, &folder).expect("the cases of the suite"),
+        // Without the suite everything but the counts is checked.
+        _ => Counts::of_page(&committed),
+    };
+    let tests: BTreeMap<String, String> = coverage::shown_in().expect("the tests that are files");
+    let page = operations::page(&counts, &tests);
+    if page == committed {
+        return;
+    }
+    assert!(
+        std::env::var_os("QUAD_BLESS").is_some(),
+        "{} is out of date; QUAD_BLESS=1 ./test.sh --package quad-tests --test generated_docs writes it again",
+        path.display()
+    );
+    fs::create_dir_all(path.parent().expect("a file in a folder")).expect("making the folder");
+    fs::write(path, page).expect("writing the page");
+}
