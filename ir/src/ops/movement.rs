@@ -17,10 +17,12 @@ use crate::types::{Dim, DimExpr, SymTensor, TensorType};
 /// Element types of indices, axes and sizes.
 pub(crate) const INDEX: &[DType] = &[DType::I64, DType::I32];
 
-/// The length of the vector of indices, axes or sizes at `index`.
+/// The length of the vector of indices, axes or sizes at `index`. A tensor without axes is a list of one, as which
+/// ONNX's own definition of affine grids passes it.
 pub(crate) fn list_len(operands: &Operands<'_>, index: usize) -> Result<usize, InferError> {
     let ty = operands.one_of(index, INDEX)?;
     match ty.shape.as_known().as_deref() {
+        Some([]) => Ok(1),
         Some([length]) => Ok(*length as usize),
         _ => Err(operands.mismatch(index, "a vector of known length")),
     }

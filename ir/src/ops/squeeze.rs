@@ -129,7 +129,7 @@ impl OpDef for Flatten {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{floats, list, run};
+    use super::super::testing::{floats, ints, list, run};
     use super::*;
     use crate::ops::Op;
     use crate::tensor::Tensor;
@@ -153,6 +153,7 @@ mod tests {
         let x = floats(&[3, 4]);
         assert_eq!(sizes(Unsqueeze, &[x.clone(), list(&[0, -1])]), Some(vec![1, 3, 4, 1]));
         assert_eq!(sizes(Unsqueeze, &[x.clone(), list(&[3, 1])]), Some(vec![3, 1, 4, 1]));
+        assert_eq!(sizes(Unsqueeze, &[x.clone(), ints(&[], &[1])]), Some(vec![3, 1, 4]));
         assert_eq!(sizes(Unsqueeze, &[x.clone(), list(&[3])]), None);
         assert_eq!(sizes(Unsqueeze, &[x, list(&[0; 40])]), None);
     }
