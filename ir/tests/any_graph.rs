@@ -15,7 +15,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn is_verified_and_survives_text(numbers in proptest::collection::vec(any::<u32>(), 0..600)) {
+    fn is_verified_and_survives_text(numbers in proptest::collection::vec(any::<u32>(), 0..1000)) {
         let mut choices = Choices::new(numbers);
         let graph = random_graph(&mut choices);
         prop_assert_eq!(errors(&graph), "");
@@ -67,11 +67,11 @@ fn errors(graph: &Graph) -> String {
 fn most_operations_are_reached() {
     let mut reached = BTreeSet::new();
     for seed in 0..400u32 {
-        let numbers = (0..600u32).map(|index| (seed * 7919 + index).wrapping_mul(2_654_435_761) >> 7);
+        let numbers = (0..1000u32).map(|index| (seed * 7919 + index).wrapping_mul(2_654_435_761) >> 7);
         let graph = random_graph(&mut Choices::new(numbers.collect()));
         reached.extend(graph.nodes().map(|node| node.op().def().name()));
     }
     let all: BTreeSet<&str> = quad_ir::ops::all_ops().iter().map(|op| op.def().name()).collect();
     let missed: Vec<&&str> = all.iter().filter(|name| !reached.contains(**name)).collect();
-    assert!(reached.len() * 10 >= all.len() * 7, "never accepted: {missed:?}");
+    assert!(reached.len() * 10 >= all.len() * 8, "never accepted: {missed:?}");
 }

@@ -55,6 +55,21 @@ graph @"the pack"(%z: f32[]) {
 }
 
 #[test]
+fn the_examples_of_the_documentation_are_printed_like_that() {
+    let page = include_str!("../../docs/text-format.md");
+    let mut examples = 0;
+    for block in page.split("```quad\n").skip(1) {
+        let (example, _) = block.split_once("```").expect("the end of the block");
+        let without_comments: String = example.split_inclusive('\n').filter(|line| !line.starts_with("//")).collect();
+        let module = parse(example, &NoWeights).unwrap_or_else(|error| panic!("{error}\n{}", error.show()));
+        assert_eq!(print(&module).expect("prints"), without_comments);
+        module.graphs.iter().for_each(|graph| quad_ir::verify::verify(graph).expect("a graph"));
+        examples += 1;
+    }
+    assert_eq!(examples, 2);
+}
+
+#[test]
 fn an_empty_module_and_an_empty_graph() {
     round_trip("quad 1\n");
     round_trip("quad 1\n\ngraph @main() {\n  return\n}\n");
@@ -297,11 +312,17 @@ fn too_much_is_refused() {
     let factors = "a*".repeat(100);
     let text = format!("quad 1 graph @a(%x: f32[{factors}a]) {{ return }}");
     assert!(error(&text).to_string().contains("factors of a size: more than 64 are refused"));
+    let axes = "1, ".repeat(33);
+    let text = format!("quad 1 graph @a(%x: f32[{axes}]) {{ return }}");
+    assert!(error(&text).to_string().contains("axes: more than 32 are refused"));
+    let operands = "%x, ".repeat(5000);
+    let text = format!("quad 1 graph @a(%x: f32[1]) {{ %y = concat({operands}) : f32[1] return }}");
+    assert!(error(&text).to_string().contains("operands of a node: more than 4096 are refused"));
     let elements = "1, ".repeat(17);
     let text = format!("quad 1 graph @a() {{ %x = weight [{elements}] : u8[17] return }}");
     assert!(error(&text).to_string().contains("elements written out: more than 16 are refused"));
-    let text = " ".repeat((32 << 20) + 1);
-    assert!(error(&text).to_string().contains("bytes of text: more than 33554432 are refused"));
+    let text = " ".repeat((16 << 20) + 1);
+    assert!(error(&text).to_string().contains("bytes of text: more than 16777216 are refused"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::types::TensorType;
 use crate::weights::{Digest, WeightId};
 
 /// Bytes of text beyond which nothing is read. The largest diffusion models take about one megabyte.
-pub(super) const MAX_TEXT: usize = 32 << 20;
+pub(super) const MAX_TEXT: usize = 16 << 20;
 
 /// Nodes that one text may have.
 const MAX_NODES: usize = 1 << 18;

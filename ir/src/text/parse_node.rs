@@ -17,6 +17,9 @@ use crate::tensor::Sizes;
 use crate::types::TensorType;
 use crate::weights::{Digest, WeightError, WeightId};
 
+/// Operands that one node may have.
+const MAX_OPERANDS: usize = 1 << 12;
+
 /// The name of a result as it is written.
 enum ResultName<'t> {
     Named(Cow<'t, str>),
@@ -96,6 +99,10 @@ impl<'t> GraphParser<'_, 't> {
         let (mut operands, mut places) = (Vec::new(), Vec::new());
         self.cursor.mark('(')?;
         while !self.cursor.skip_mark(')')? {
+            if places.len() == MAX_OPERANDS {
+                let kind = ParseErrorKind::TooLarge { what: "operands of a node", limit: MAX_OPERANDS };
+                return Err(self.cursor.error(head.at, kind));
+            }
             places.push(self.cursor.at());
             operands.push(if self.cursor.skip_word("_")? { None } else { Some(self.value()?) });
             if !self.cursor.skip_mark(',')? {

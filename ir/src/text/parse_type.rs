@@ -9,7 +9,7 @@ use super::lex::Token;
 use crate::attr::F32Bits;
 use crate::dtype::DType;
 use crate::entity::Entity;
-use crate::types::{Dim, DimExpr, MAX_SUM, Quant, Shape, SymId, SymTable, TensorType};
+use crate::types::{Dim, DimExpr, MAX_RANK, MAX_SUM, Quant, Shape, SymId, SymTable, TensorType};
 
 /// A type as it is written: symbols are still words.
 #[derive(Clone, Debug)]
@@ -64,7 +64,8 @@ impl Cursor<'_> {
         let mut dims = Vec::new();
         self.list(']', |cursor| {
             dims.push(cursor.dim()?);
-            Ok(())
+            let too_many = || cursor.error(at, ParseErrorKind::TooLarge { what: "axes", limit: MAX_RANK });
+            if dims.len() > MAX_RANK { Err(too_many()) } else { Ok(()) }
         })?;
         let quant = if self.skip_word("quant")? { Some(self.quant(at)?) } else { None };
         Ok(Stated { at, dtype, dims, quant })

@@ -49,7 +49,7 @@ impl Choices {
 /// Bytes of a value beyond which no node reads it: values must not grow without end.
 const MAX_BYTES: u64 = 1 << 14;
 
-/// A graph with a node for every attempt that its type rule accepted.
+/// A graph of the nodes that their type rules accepted.
 pub(crate) fn random_graph(choices: &mut Choices) -> Graph {
     let mut graph = Graph::new("main");
     let mut values = sources(&mut graph, choices);
@@ -57,10 +57,16 @@ pub(crate) fn random_graph(choices: &mut Choices) -> Graph {
         all_ops().into_iter().filter(|op| !matches!(op, Op::Input(_) | Op::Weight(_))).collect();
     while !choices.is_exhausted() {
         let mut op = choices.pick(&ops).clone();
-        let mut draw = Draw { choices };
-        op.def_mut().attrs(&mut draw).expect("a drawn attribute is of the right kind");
-        let operands = draw_operands(&graph, &op, &values, choices);
-        if let Ok(node) = graph.add(op, &operands, Loc::Built) {
+        if choices.once_in(2) {
+            let mut draw = Draw { choices };
+            op.def_mut().attrs(&mut draw).expect("a drawn attribute is of the right kind");
+        }
+        // Operations with many operands need some luck.
+        let added = (0..4).find_map(|_| {
+            let operands = draw_operands(&graph, &op, &values, choices);
+            graph.add(op.clone(), &operands, Loc::Built).ok()
+        });
+        if let Some(node) = added {
             let small = |ty: &TensorType| ty.byte_len().is_none_or(|bytes| bytes <= MAX_BYTES);
             values.extend(graph.node(node).results().filter(|value| small(value.ty())).map(ValueRef::id));
         }
@@ -90,6 +96,9 @@ pub(crate) fn run(graph: &Graph, inputs: &NamedTensors) -> Option<Vec<(String, T
 
 fn sources(graph: &mut Graph, choices: &mut Choices) -> Vec<ValueId> {
     let mut values = Vec::new();
+    if choices.once_in(2) {
+        kit(graph, &mut values);
+    }
     for index in 0..=choices.below(4) {
         let dtype = draw_dtype(choices);
         let ty = TensorType::new(dtype, (0..choices.below(5)).map(|_| draw_dim(graph, choices)).collect());
@@ -108,6 +117,20 @@ fn sources(graph: &mut Graph, choices: &mut Choices) -> Vec<ValueId> {
         values.push(graph.add_constant(&tensor, Loc::Built).expect("a weight"));
     }
     values
+}
+
+/// Constants without which convolutions, pooling and quantization would hardly ever fit together.
+fn kit(graph: &mut Graph, values: &mut Vec<ValueId>) {
+    let mut add = |dtype: DType, sizes: &[usize]| {
+        let tensor = random_tensor(dtype, sizes, &mut Choices::new(Vec::new()));
+        values.push(graph.add_constant(&tensor, Loc::Built).expect("a weight"));
+    };
+    for sizes in [&[][..], &[1], &[1, 1, 1], &[1, 1, 1, 1], &[2, 2, 4, 4]] {
+        add(DType::F32, sizes);
+        add(DType::U8, sizes);
+    }
+    add(DType::I64, &[2]);
+    add(DType::I64, &[2, 2, 4, 4]);
 }
 
 fn draw_dtype(choices: &mut Choices) -> DType {
@@ -145,7 +168,7 @@ fn draw_operands(graph: &Graph, op: &Op, values: &[ValueId], choices: &mut Choic
             _ => 1,
         };
         for _ in 0..count {
-            let absent = declared.arity == Arity::Optional && choices.once_in(2);
+            let absent = declared.arity == Arity::Optional && !choices.once_in(3);
             operands.push((!absent).then(|| draw_operand(graph, values, &operands, choices)));
         }
     }
@@ -160,10 +183,14 @@ fn draw_operand(
     choices: &mut Choices,
 ) -> ValueId {
     let Some(Some(first)) = before.first() else { return *choices.pick(values) };
-    let dtype = graph.value(*first).ty().dtype;
-    let alike: Vec<ValueId> = match choices.below(3) {
-        0 => values.iter().copied().filter(|value| graph.value(*value).ty().dtype == dtype).collect(),
-        1 => values.iter().copied().filter(|value| graph.value(*value).ty().dtype == DType::I64).collect(),
+    let like = graph.value(*first).ty();
+    let that = |holds: &dyn Fn(&TensorType) -> bool| -> Vec<ValueId> {
+        values.iter().copied().filter(|value| holds(graph.value(*value).ty())).collect()
+    };
+    let alike = match choices.below(4) {
+        0 => that(&|ty| ty.dtype == like.dtype),
+        1 => that(&|ty| ty == like),
+        2 => that(&|ty| ty.dtype == DType::I64),
         _ => Vec::new(),
     };
     if alike.is_empty() { *choices.pick(values) } else { *choices.pick(&alike) }
