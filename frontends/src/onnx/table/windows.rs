@@ -44,7 +44,7 @@ macro_rules! read_convolutions {
             if let Some(padding) = Automatic::read(context)? {
                 let window = &mut op$(.$window)*;
                 let kernel = kernel_sizes(context, $kernel)?;
-                window.pads = padding.pads(context, &kernel, &window.strides, &window.dilations)?;
+                window.pads = padding.pads(context, &kernel, (&window.strides, &window.dilations), false)?;
             }
             add_same(context, op)
         }
@@ -63,7 +63,7 @@ macro_rules! read_pools {
         fn $function(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
             let mut op = context.op::<$op>()?;
             if let Some(padding) = Automatic::of_pool(context, op.ceil_mode)? {
-                op.pads = padding.pads(context, &op.kernel_shape, &op.strides, &op.dilations)?;
+                op.pads = padding.pads(context, &op.kernel_shape, (&op.strides, &op.dilations), true)?;
             }
             add_same(context, op)
         }
@@ -157,8 +157,8 @@ impl Automatic {
         self,
         context: &NodeContext<'_, '_>,
         kernel: &[u64],
-        strides: &[u64],
-        dilations: &[u64],
+        (strides, dilations): (&[u64], &[u64]),
+        pooling: bool,
     ) -> Result<Vec<u64>, NodeError> {
         if self == Self::Valid {
             return Ok(Vec::new());
@@ -172,8 +172,15 @@ impl Automatic {
                 span.saturating_sub(1)
             } else {
                 let size = input_size(context, axis)?;
-                let reach = (size.div_ceil(stride).saturating_sub(1)).saturating_mul(stride);
-                reach.saturating_add(span).saturating_sub(size)
+                let reach =
+                    size.div_ceil(stride).saturating_sub(1).saturating_mul(stride).saturating_add(span);
+                if reach < size && pooling {
+                    // The format asks for negative padding then, which runtimes read differently.
+                    return Err(context.unsupported(format!(
+                        "auto_pad where windows leave out elements at the end, {size} elements of spatial axis {axis}"
+                    )));
+                }
+                reach.saturating_sub(size)
             };
             let begin = if self == Self::Upper { total / 2 } else { total.div_ceil(2) };
             (pads[axis], pads[axis + kernel.len()]) = (begin, total - begin);
