@@ -46,8 +46,8 @@ step "conformance data and hostile models in $target"
 export QUAD_PYTHON=$environment/bin/python
 export QUAD_CONFORMANCE=$target/conformance
 export QUAD_HOSTILE=$target/hostile
-# A changed snapshot fails instead of being written.
-export INSTA_UPDATE=no
+# A changed snapshot fails instead of being written, unless the caller wants it written.
+export INSTA_UPDATE=${INSTA_UPDATE:-no}
 export INSTA_SNAPSHOT_REFERENCES_FILE=$target/snapshot-references.txt
 : >"$INSTA_SNAPSHOT_REFERENCES_FILE"
 
