@@ -45,3 +45,21 @@ fn gemm(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
     context.ignore("broadcast");
     read_regular::<Gemm>(context)
 }
+
+#[cfg(test)]
+mod tests {
+    use quad_ir::graph::NodeRef;
+    use quad_ir::ops::QuantizeLinear;
+
+    use crate::onnx::table::one_node::{int, read};
+
+    #[test]
+    fn an_element_type_of_code_0_is_not_stated() {
+        let read = |code| read(("QuantizeLinear", 21), &[&[2], &[]], vec![int("output_dtype", code)], 1);
+        let module = read(0).expect("is read");
+        let graph = module.main().expect("a graph");
+        let op = graph.nodes().find_map(NodeRef::is::<QuantizeLinear>).expect("the operation is there");
+        assert_eq!(op.output_dtype, None);
+        assert!(read(-1).is_err());
+    }
+}

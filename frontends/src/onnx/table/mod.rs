@@ -7,6 +7,8 @@ mod elementwise;
 mod linear;
 mod movement;
 mod normalization;
+#[cfg(test)]
+pub(crate) mod one_node;
 mod reduction;
 mod spatial;
 mod windows;

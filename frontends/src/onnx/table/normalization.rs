@@ -84,3 +84,56 @@ fn mean_variance_norm(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeE
     }
     Ok(Values::from_slice(&[context.value(op, &[x])?]))
 }
+
+#[cfg(test)]
+mod tests {
+    use quad_ir::interpret::{Interpreter, NamedTensors};
+    use quad_ir::tensor::Tensor;
+
+    use crate::onnx::table::one_node::{int, ints, read};
+
+    fn tensor(sizes: &[usize], elements: &[f32]) -> Tensor {
+        Tensor::from_vec(sizes, elements.to_vec()).expect("as many as the sizes say")
+    }
+
+    #[test]
+    fn scales_of_groups_become_scales_of_channels() {
+        let operands: &[&[i64]] = &[&[1, 4, 1], &[2], &[2]];
+        let module =
+            read(("GroupNormalization", 18), operands, vec![int("num_groups", 2)], 1).expect("is read");
+        let inputs = NamedTensors::from([
+            ("x0".to_owned(), tensor(&[1, 4, 1], &[-1e3, 1e3, -1e3, 1e3])),
+            ("x1".to_owned(), tensor(&[2], &[1.0, 10.0])),
+            ("x2".to_owned(), tensor(&[2], &[0.0, 5.0])),
+        ]);
+        let outputs = Interpreter::new(module.main().expect("a graph")).run(&inputs).expect("runs");
+        assert_eq!(outputs["y0"], tensor(&[1, 4, 1], &[-1.0, 1.0, -5.0, 15.0]));
+    }
+
+    #[test]
+    fn groups_need_a_known_number_of_channels_before_opset_21() {
+        let operands: &[&[i64]] = &[&[1, -1, 1], &[2], &[2]];
+        let refusal = read(("GroupNormalization", 18), operands, vec![int("num_groups", 2)], 1);
+        assert!(refusal.expect_err("how often to repeat?").contains("a number of channels"));
+    }
+
+    #[test]
+    fn training_is_read_where_an_attribute_asks_for_it() {
+        let operands: &[&[i64]] = &[&[2, 3], &[3], &[3], &[3], &[3]];
+        let name = "BatchNormalization";
+        assert!(read((name, 9), operands, Vec::new(), 1).is_ok());
+        assert!(read((name, 9), operands, Vec::new(), 3).expect_err("training").contains("training mode"));
+        assert!(read((name, 15), operands, vec![int("training_mode", 1)], 3).is_ok());
+        assert!(read((name, 15), operands, Vec::new(), 3).is_err(), "there is one output only");
+        assert!(read((name, 7), operands, vec![int("spatial", 0)], 1).is_err());
+    }
+
+    #[test]
+    fn no_axes_are_all_axes() {
+        let module = read(("MeanVarianceNormalization", 13), &[&[2, 1]], vec![ints("axes", &[])], 1);
+        let inputs = NamedTensors::from([("x0".to_owned(), tensor(&[2, 1], &[1.0, 3.0]))]);
+        let module = module.expect("is read");
+        let outputs = Interpreter::new(module.main().expect("a graph")).run(&inputs).expect("runs");
+        assert_eq!(outputs["y0"], tensor(&[2, 1], &[-1.0, 1.0]));
+    }
+}

@@ -285,3 +285,6 @@ fn span(taps: u64, dilation: u64) -> u64 {
 fn entry(list: &[u64], axis: usize, default: u64) -> u64 {
     list.get(axis).copied().unwrap_or(default)
 }
+
+#[cfg(test)]
+mod tests;
