@@ -299,32 +299,41 @@ proptest! {
         prop_assert_eq!(self::names(&graph), names);
     }
 
-    /// A replacement is refused as a cycle exactly when a reader of the old value leads to the new one.
+    /// A patch is refused as a cycle exactly when a reader of the old value leads to what the patch reads.
     #[test]
     fn cycles_are_found(numbers in proptest::collection::vec(any::<u32>(), 0..300), seed in any::<u32>()) {
         let mut graph = random_graph(&mut Choices::new(numbers));
         let values: Vec<ValueId> = graph.nodes().flat_map(|node| node.results().map(ValueRef::id)).collect();
-        let mut choices = Choices::new((0..64).map(|index| seed.rotate_left(index).wrapping_mul(2_654_435_761)).collect());
-        for _ in 0..8 {
-            let (old, new) = (*choices.pick(&values), *choices.pick(&values));
+        let numbers = (0..256u32).map(|index| (seed ^ index).wrapping_mul(2_654_435_761) >> 5);
+        let mut choices = Choices::new(numbers.collect());
+        for _ in 0..24 {
+            let (old, new, other) = (*choices.pick(&values), *choices.pick(&values), *choices.pick(&values));
             let (before, after) = (graph.value(old), graph.value(new));
             // Values of another type, or known to hold something else, may not suit their new readers.
             if before.ty() != after.ty() || before.known().is_some() || after.known().is_some() {
                 continue;
             }
-            let producer = after.producer().id();
-            let leads = graph.value(old).readers().any(|(reader, _)| graph.reaches(reader.id(), producer));
             let mut patch = Patch::new(&graph, "any");
-            if patch.replace(old, new).is_err() {
+            let mut read = vec![new];
+            let mut replacement = new;
+            if choices.once_in(2) && let Ok(sum) = patch.add_value(Add, &[new, other]) {
+                read.push(other);
+                replacement = sum;
+            }
+            if patch.replace(old, replacement).is_err() {
                 continue;
             }
+            let leads = |reader: NodeRef<'_>| {
+                read.iter().any(|value| graph.reaches(reader.id(), graph.value(*value).producer().id()))
+            };
+            let cyclic = before.readers().any(|(reader, _)| leads(reader));
             match patch.finish() {
                 Ok(edit) => {
-                    prop_assert!(!leads);
+                    prop_assert!(!cyclic);
                     graph.apply(edit).expect("the graph is as it was");
                     prop_assert_eq!(errors(&graph), "");
                 }
-                Err(error) => prop_assert!(leads && matches!(error, PatchError::Cycle { .. }), "{error}"),
+                Err(error) => prop_assert!(cyclic && matches!(error, PatchError::Cycle { .. }), "{error}"),
             }
         }
     }

@@ -60,7 +60,8 @@ fn the_examples_of_the_documentation_are_printed_like_that() {
     let mut examples = 0;
     for block in page.split("```quad\n").skip(1) {
         let (example, _) = block.split_once("```").expect("the end of the block");
-        let without_comments: String = example.split_inclusive('\n').filter(|line| !line.starts_with("//")).collect();
+        let without_comments: String =
+            example.split_inclusive('\n').filter(|line| !line.starts_with("//")).collect();
         let module = parse(example, &NoWeights).unwrap_or_else(|error| panic!("{error}\n{}", error.show()));
         assert_eq!(print(&module).expect("prints"), without_comments);
         module.graphs.iter().for_each(|graph| quad_ir::verify::verify(graph).expect("a graph"));

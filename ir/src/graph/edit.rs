@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use rustc_hash::FxHashMap;
-
 use super::patch::{Patch, PatchError};
 use super::{Graph, NodeData, NodeId, Revision, ValueData, ValueId};
 use crate::loc::{Loc, Name};
@@ -57,7 +55,7 @@ impl Edit {
     pub(super) fn check(patch: Patch<'_>) -> Result<Self, PatchError> {
         check_erased(&patch)?;
         check_names(&patch)?;
-        check_cycles(&patch)?;
+        super::cycle::check(&patch)?;
         let loc = origin(&patch);
         let mut nodes = patch.nodes;
         for node in &mut nodes {
@@ -236,56 +234,4 @@ fn check_names(patch: &Patch<'_>) -> Result<(), PatchError> {
         Some((value, _)) => Err(PatchError::NoSuchValue { rule: patch.rule, value: *value }),
         None => Ok(()),
     }
-}
-
-/// How far the search for a cycle is with a node.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Visit {
-    /// Its operands are being followed: meeting it again closes a cycle.
-    Open,
-    /// Nothing above it closes a cycle.
-    Done,
-}
-
-/// No node may depend on itself.
-///
-/// The graph had no cycle and new nodes read only what was there before them, so a cycle passes through a redirected
-/// reader, and thus through the producer of a replacement: following operands from those finds it.
-fn check_cycles(patch: &Patch<'_>) -> Result<(), PatchError> {
-    let mut visits: FxHashMap<NodeId, Visit> = FxHashMap::default();
-    let starts = patch.replaced.values().filter_map(|new| patch.data(*new));
-    let mut stack: Vec<NodeId> = starts.map(|data| data.producer).collect();
-    while let Some(node) = stack.last().copied() {
-        if visits.insert(node, Visit::Open).is_some() {
-            // Everything above it was followed since it was opened.
-            visits.insert(node, Visit::Done);
-            stack.pop();
-            continue;
-        }
-        for producer in producers_after(patch, node) {
-            match visits.get(&producer) {
-                None => stack.push(producer),
-                Some(Visit::Done) => {}
-                Some(Visit::Open) => {
-                    return Err(PatchError::Cycle { rule: patch.rule, node: describe(patch, node) });
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The producers of the operands that `node` will have.
-fn producers_after<'p>(patch: &'p Patch<'_>, node: NodeId) -> impl Iterator<Item = NodeId> + 'p {
-    let is_new = !patch.graph.contains(node);
-    let operands = patch.node(node).map_or(&[][..], |data| &data.operands);
-    operands.iter().flatten().filter_map(move |value| {
-        let redirected = patch.replaced.get(value).filter(|_| !is_new);
-        patch.data(*redirected.unwrap_or(value)).map(|data| data.producer)
-    })
-}
-
-fn describe(patch: &Patch<'_>, node: NodeId) -> String {
-    let name = patch.node(node).map_or("node", |data| data.op.def().name());
-    format!("`{name}`, {node}")
 }

@@ -7,6 +7,7 @@
 mod build;
 mod compact;
 mod consistency;
+mod cycle;
 mod edit;
 mod patch;
 mod topology;

@@ -42,5 +42,5 @@ pub use parse::parse;
 pub(crate) use print::LinePrinter;
 pub use print::{print, print_graph};
 pub use sidecar::{Sidecar, SidecarError};
-pub use spelling::spell_attr;
 pub use source::{MemoryWeights, NoWeights, Stored, WeightSource};
+pub use spelling::spell_attr;
