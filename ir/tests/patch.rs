@@ -176,7 +176,7 @@ fn refused_as_a_whole() {
         change(&mut patch);
         patch.finish().expect_err("refused").to_string()
     };
-    let (x, y, z) = (value(&graph, "x"), value(&graph, "y"), value(&graph, "z"));
+    let (sum, y, z) = (value(&graph, "sum"), value(&graph, "y"), value(&graph, "z"));
     let erase = |patch: &mut Patch<'_>, name: &str| patch.erase(node(&graph, name)).expect("it is there");
     assert_eq!(
         finish(&|patch| erase(patch, "y")),
@@ -201,7 +201,7 @@ fn refused_as_a_whole() {
         "rule `rule`: %y goes away but is still read by the readers of %z, which it replaces"
     );
     let cycle = finish(&|patch| {
-        let new = patch.add_value(Sub, &[z, x]).expect("typed");
+        let new = patch.add_value(Sub, &[z, sum]).expect("typed");
         patch.replace(y, new).expect("of the same type");
     });
     assert!(cycle.contains("would depend on its own result"), "{cycle}");
