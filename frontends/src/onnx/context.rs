@@ -26,7 +26,6 @@ pub(crate) type Attributes<'p> = FxHashMap<&'p str, &'p AttributeProto>;
 /// One node on its way into the graph.
 pub(crate) struct NodeContext<'a, 'p> {
     pub(crate) importer: &'a mut Importer<'p>,
-    pub(super) op_type: &'p str,
     pub(super) opset: i64,
     pub(super) operands: SmallVec<[Option<ValueId>; 4]>,
     pub(super) output_count: usize,
@@ -39,11 +38,6 @@ impl<'p> NodeContext<'_, 'p> {
     /// The version of the operator set that the node is written in.
     pub(crate) fn opset(&self) -> i64 {
         self.opset
-    }
-
-    /// What the file calls the operation.
-    pub(crate) fn op_type(&self) -> &'p str {
-        self.op_type
     }
 
     /// The operands in order; `None` where one is left out. Trailing absent ones are dropped.
@@ -84,11 +78,6 @@ impl<'p> NodeContext<'_, 'p> {
     /// The type of `value`.
     pub(crate) fn ty(&self, value: ValueId) -> &TensorType {
         self.graph().value(value).ty()
-    }
-
-    /// The elements of `value`, when they are few and known.
-    pub(crate) fn known(&self, value: ValueId) -> Option<&Tensor> {
-        self.graph().value(value).constant()
     }
 
     /// The elements of `value`: of any weight, or of a value that is known.

@@ -215,7 +215,6 @@ impl<'p> Importer<'p> {
             return Err(NodeError::Unsupported(format!("operation `{}`", node.op_type)));
         };
         let mut context = NodeContext {
-            op_type: &node.op_type,
             opset,
             operands,
             output_count: node.output.len(),
