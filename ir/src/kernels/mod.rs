@@ -25,6 +25,7 @@ pub(crate) mod reduce;
 #[cfg(test)]
 mod reference;
 pub(crate) mod resample;
+pub(crate) mod sample;
 pub(crate) mod walk;
 pub(crate) mod window;
 

@@ -152,6 +152,12 @@ ops! {
     linear_attention => LinearAttention;
     rotary_embedding => RotaryEmbedding;
     resize => Resize;
+    affine_grid => AffineGrid;
+    grid_sample => GridSample;
+    roi_align => RoiAlign;
+    deform_conv => DeformConv;
+    col2im => Col2Im;
+    det => Det;
 
     // Quantization and types.
     conv_integer => ConvInteger;

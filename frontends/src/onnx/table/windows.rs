@@ -226,7 +226,7 @@ fn add_same(context: &mut NodeContext<'_, '_>, op: impl Into<Op>) -> Result<Valu
 }
 
 /// Checks that `kernel_shape`, where it is stated, is that of the kernel, the operand at `index`.
-fn check_kernel_shape(context: &NodeContext<'_, '_>, index: usize) -> Result<(), NodeError> {
+pub(super) fn check_kernel_shape(context: &NodeContext<'_, '_>, index: usize) -> Result<(), NodeError> {
     let Some(stated) = context.ints("kernel_shape")?.filter(|stated| !stated.is_empty()) else {
         return Ok(());
     };
