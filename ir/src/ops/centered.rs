@@ -63,6 +63,24 @@ pub(crate) fn stretches_along(
     Err(operands.mismatch(index, format!("a single element, or sizes that stretch to {shape}")))
 }
 
+/// Checks as [`stretches_along`] does for a matrix operand, and that parameters do not differ along the axis that is
+/// summed over, as products of the matrix could not be scaled then.
+pub(crate) fn outside_sums(
+    operands: &Operands<'_>,
+    index: usize,
+    shape: &Shape,
+    along: Along,
+) -> Result<(), InferError> {
+    stretches_along(operands, index, shape, along)?;
+    let own = along.turned(&operands.ty(index)?.shape, &Dim::Known(1));
+    let from_end = if along == Along::Rows { 1 } else { 2 };
+    let summed = own.len().checked_sub(from_end).and_then(|axis| own[axis].known());
+    if summed.is_none_or(|size| size == 1) {
+        return Ok(());
+    }
+    Err(operands.mismatch(index, "one parameter for each row of `a` or column of `b`"))
+}
+
 /// The elements of `tensor` stretched to `sizes` with a vector lying along `along`; `None` where there is only one.
 pub(crate) fn stretched<T: Copy>(
     tensor: &Tensor,

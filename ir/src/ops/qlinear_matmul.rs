@@ -4,7 +4,7 @@
 //! `sums` is what `matmul_integer` gives. Parameters of `a` are a single element or one per row, those of `b` a single
 //! element or one per column. The multiplier is formed in `f32`; halves round to even.
 
-use super::centered::{Along, BYTES, one_element, requantize, stretched, stretches_along};
+use super::centered::{Along, BYTES, one_element, outside_sums, requantize, stretched};
 use super::matmul::product_shape;
 use super::matmul_integer::multiply;
 use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only};
@@ -43,7 +43,7 @@ impl OpDef for QLinearMatMul {
             operands.one_of(index + 1, SCALES)?;
             operands.same_dtype(index + 2, index)?;
             for parameter in [index + 1, index + 2] {
-                stretches_along(operands, parameter, &ty.shape, along)?;
+                outside_sums(operands, parameter, &ty.shape, along)?;
             }
         }
         // A vector has one row or column, which the result does not have: the axes of both would no longer line up.
@@ -102,5 +102,11 @@ mod tests {
         let scale = tensor(&[3], &[1.0; 3]);
         wide[4] = &scale;
         assert!(refused(&QLinearMatMul.into(), &wide).contains("`b_scale`"));
+        let long = bytes(&[2, 3], &[1; 6]);
+        let each = tensor(&[2, 3], &[1.0; 6]);
+        let mut summed = operands;
+        let tall = bytes(&[3, 2], &[1; 6]);
+        (summed[0], summed[1], summed[3]) = (&long, &each, &tall);
+        assert!(refused(&QLinearMatMul.into(), &summed).contains("`a_scale`"));
     }
 }
