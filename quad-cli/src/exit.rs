@@ -6,6 +6,8 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
+use crate::output::Plain;
+
 /// The exit codes, as every `--help` shows them.
 pub(crate) const CODES: &str = "Exit codes:
   0   done
@@ -107,7 +109,7 @@ fn report(panic: &str) -> String {
 
 fn say(text: &str) {
     // Without a place to print to there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(Plain(io::stderr()), "{text}");
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod commands;
 mod exit;
 mod open;
+mod output;
 mod progress;
 mod table;
 

@@ -78,6 +78,14 @@ pub enum ImportError {
         /// The element type of the value.
         found: DType,
     },
+    /// The operator set of a domain is not one that can be read.
+    #[error("opset of {domain}: {why}")]
+    Opset {
+        /// The domain.
+        domain: String,
+        /// What was found and what was expected.
+        why: String,
+    },
     /// The model as a whole does not hold together.
     #[error("{0}")]
     Model(String),
@@ -145,13 +153,51 @@ pub enum NodeError {
         /// The value.
         name: String,
     },
-    /// The node names more outputs than the operation has.
+    /// The node names more or fewer inputs than the operation has.
+    #[error("names {found} inputs, the operation has {expected}")]
+    Inputs {
+        /// How many it names.
+        found: usize,
+        /// How many there may be.
+        expected: String,
+    },
+    /// The node names more or fewer outputs than the operation has.
     #[error("names {found} outputs, the operation has {expected}")]
     Outputs {
         /// How many it names.
         found: usize,
-        /// How many there are.
-        expected: usize,
+        /// How many there may be.
+        expected: String,
+    },
+    /// The operator set does not have the operation yet.
+    #[error("the operation exists from operator set {first} on; export the model with a newer one")]
+    TooOld {
+        /// The operator set that brought the operation.
+        first: i64,
+    },
+    /// The operator set does not have the operation any more.
+    #[error("the operation was removed in operator set {since}; export the model with an older one")]
+    Removed {
+        /// The operator set without it.
+        since: i64,
+    },
+    /// The operation, as the operator set has it, does not have these attributes.
+    #[error("the operation has no attribute {} since operator set {since}", .names.join(", "))]
+    UnknownAttributes {
+        /// Their names.
+        names: Vec<String>,
+        /// The operator set that gave the operation its present form.
+        since: i64,
+    },
+    /// An attribute refers to one of the enclosing function, and there is none.
+    #[error(
+        "attribute `{name}` is that of an enclosing function, `{referred}`, and there is no function around"
+    )]
+    LooseReference {
+        /// The attribute.
+        name: String,
+        /// The attribute of a function that it refers to.
+        referred: String,
     },
     /// An attribute is not what the operation takes.
     #[error(transparent)]

@@ -1,6 +1,6 @@
 //! The functions that a model defines, found by the nodes that call them.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::proto::{FunctionProto, NodeProto};
 
@@ -10,7 +10,7 @@ pub(super) struct Functions<'p> {
 }
 
 impl<'p> Functions<'p> {
-    /// An index of `functions`. Of two with the same name the first counts.
+    /// An index of `functions`, whose names must differ.
     pub(super) fn new(functions: &'p [FunctionProto]) -> Self {
         let mut by_name = FxHashMap::default();
         for function in functions {
@@ -24,6 +24,15 @@ impl<'p> Functions<'p> {
     pub(super) fn called_by(&self, node: &NodeProto) -> Option<&'p FunctionProto> {
         self.by_name.get(&(standard(&node.domain), node.op_type.as_str(), node.overload.as_str())).copied()
     }
+}
+
+/// The name of a function that `functions` holds twice: nothing says which one a call means.
+pub(super) fn defined_twice(functions: &[FunctionProto]) -> Option<&str> {
+    let mut seen = FxHashSet::default();
+    let key = |function: &'_ FunctionProto| {
+        (standard(&function.domain).to_owned(), function.name.clone(), function.overload.clone())
+    };
+    functions.iter().find(|function| !seen.insert(key(function))).map(|function| function.name.as_str())
 }
 
 /// The standard domain has two spellings.

@@ -4,7 +4,8 @@ use quad_ir::dtype::DType;
 use quad_ir::types::{Dim, Shape, SymTable, TensorType};
 
 use super::error::{ContentsError, ImportError};
-use super::proto::{DimensionValue, ModelProto, OperatorSetIdProto, TypeValue, ValueInfoProto};
+use super::proto::{DimensionValue, GraphProto, ModelProto, OperatorSetIdProto, TypeValue, ValueInfoProto};
+use super::schema;
 use super::tensor::dtype_of_code;
 
 /// The type of a graph input; its named sizes become symbols.
@@ -62,6 +63,36 @@ pub(super) fn metadata(model: &ModelProto) -> Vec<(String, String)> {
     entries.extend(model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())));
     entries.retain(|(_, value)| !value.is_empty());
     entries
+}
+
+/// Checks that `model` states one operator set for each domain, and for the standard one a set that is known.
+pub(super) fn check_opsets(model: &ModelProto, graph: &GraphProto) -> Result<(), ImportError> {
+    let imports = opsets(&model.opset_import);
+    let show = |domain: &str| {
+        if same_domain(domain, "") { "the standard".to_owned() } else { format!("`{domain}`") }
+    };
+    let error = |domain: &str, why: String| Err(ImportError::Opset { domain: show(domain), why });
+    for (index, (domain, version)) in imports.iter().enumerate() {
+        let other =
+            imports[..index].iter().find(|(known, found)| same_domain(known, domain) && found != version);
+        if let Some((_, found)) = other {
+            return error(domain, format!("{found} and {version} are stated, expected one"));
+        }
+        if same_domain(domain, "") && !(1..=schema::newest()).contains(version) {
+            let newest = schema::newest();
+            return error(
+                domain,
+                format!("found {version}, expected one from 1 to {newest}, the newest that is known"),
+            );
+        }
+    }
+    let is_stated = imports.iter().any(|(domain, _)| same_domain(domain, ""));
+    let is_needed = graph.node.iter().any(|node| same_domain(&node.domain, ""));
+    // Files before IR version 3 have no such list, and mean the first.
+    if model.ir_version >= 3 && is_needed && !is_stated {
+        return error("", "none is stated, but nodes of it are there; export the model again".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether two domains are the same; the standard one has two spellings.

@@ -18,14 +18,14 @@ use super::context::{Attributes, NodeContext, Values};
 use super::error::{ContentsError, ImportError, NodeError};
 use super::external::{ExternalData, ExternalFiles};
 use super::file::ModelFile;
-use super::functions::Functions;
-use super::header::{declared_dtype, metadata, opsets, same_domain, type_of_input};
+use super::functions::{self, Functions};
+use super::header::{check_opsets, declared_dtype, metadata, opsets, same_domain, type_of_input};
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use super::tensor::{contents, is_external, type_of_proto};
-use super::{survey, table};
+use super::{schema, survey, table};
 
 /// Nodes beyond which an import stops: functions and loops that unfold without end must not exhaust memory.
-const MAX_NODES: usize = 200_000;
+const MAX_NODES: usize = 50_000;
 
 /// Calls of functions and subgraphs within each other beyond which an import stops.
 const MAX_DEPTH: usize = 64;
@@ -33,6 +33,10 @@ const MAX_DEPTH: usize = 64;
 /// Reads the model at `path`. Contents of tensors stay in their files.
 pub fn import(path: &Path) -> Result<Module, ImportError> {
     let file = ModelFile::read(path)?;
+    check_opsets(&file.model, &file.graph)?;
+    if let Some(name) = functions::defined_twice(&file.model.functions) {
+        return Err(ImportError::Model(format!("function `{name}` is defined twice")));
+    }
     let unsupported = survey::unsupported_ops(&file.model, &file.graph);
     if !unsupported.is_empty() {
         return Err(ImportError::UnsupportedOps(unsupported));
@@ -214,6 +218,9 @@ impl<'p> Importer<'p> {
         let Some(row) = table::find(&node.domain, &node.op_type) else {
             return Err(NodeError::Unsupported(format!("operation `{}`", node.op_type)));
         };
+        if row.domain.is_empty() {
+            schema::check(node, opset)?;
+        }
         let mut context = NodeContext {
             opset,
             operands,
@@ -235,6 +242,9 @@ impl<'p> Importer<'p> {
             let referred = &attribute.ref_attr_name;
             let value = if referred.is_empty() {
                 Some(attribute)
+            } else if self.floor == 0 {
+                let (name, referred) = (attribute.name.clone(), referred.clone());
+                return Err(NodeError::LooseReference { name, referred });
             } else {
                 // A function may leave an attribute to the operation's own default.
                 self.scopes.last().and_then(|scope| scope.attributes.get(referred.as_str()).copied())
@@ -254,6 +264,10 @@ impl<'p> Importer<'p> {
         operands: &[Option<ValueId>],
         mut attributes: Attributes<'p>,
     ) -> Result<Values, NodeError> {
+        if operands.len() > function.input.len() {
+            let expected = function.input.len().to_string();
+            return Err(NodeError::Inputs { found: operands.len(), expected });
+        }
         for default in &function.attribute_proto {
             attributes.entry(&default.name).or_insert(default);
         }
@@ -337,7 +351,7 @@ impl<'p> Importer<'p> {
     fn define_outputs(&mut self, node: &'p NodeProto, values: &[ValueId]) -> Result<(), NodeError> {
         let named = node.output.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
         if named > values.len() {
-            return Err(NodeError::Outputs { found: named, expected: values.len() });
+            return Err(NodeError::Outputs { found: named, expected: values.len().to_string() });
         }
         for (name, value) in node.output.iter().zip(values) {
             if !name.is_empty() {

@@ -14,6 +14,7 @@ mod header;
 mod import;
 mod proto;
 mod recognize;
+mod schema;
 mod support;
 mod survey;
 mod table;

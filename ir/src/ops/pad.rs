@@ -105,6 +105,9 @@ impl Pad {
         if self.mode != PadMode::Constant && left <= 0 && (start > 0 || end > 0) {
             return Err(operands.mismatch(0, format!("elements to {} the axis with", self.mode_word())));
         }
+        if sum.is_none() {
+            return Err(operands.mismatch(1, "pads that an axis has room for"));
+        }
         operands.dim(1, sum)
     }
 

@@ -28,7 +28,12 @@ impl OpDef for Tile {
         let size = |(dim, repeat): (&Dim, &DimExpr)| {
             // The number itself must not be negative, even where there is nothing to repeat.
             operands.dim(1, Some(repeat.clone()))?;
-            operands.dim(1, dim.expr().mul(repeat))
+            let product = dim.expr().mul(repeat);
+            // A product of two numbers that is none is too large; one with a symbol may only have no polynomial.
+            if product.is_none() && dim.known().is_some() && repeat.as_constant().is_some() {
+                return Err(operands.mismatch(1, "repetitions that an axis has room for"));
+            }
+            operands.dim(1, product)
         };
         Ok(single(x.dtype, x.shape.iter().zip(&repeats.elements).map(size).collect::<Result<_, _>>()?))
     }

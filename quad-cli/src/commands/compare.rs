@@ -9,6 +9,7 @@ use quad_ir::compare::{Difference, Tolerance};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
+use crate::output;
 use crate::table::{Align, Table, counted, grouped};
 
 /// Say how far the tensors of two NumPy archives are apart.
@@ -90,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     let equal = tensors.iter().all(|line| line.holds);
     let report = Report { equal, atol: arguments.atol, rtol: arguments.rtol, tensors };
-    let out = &mut io::stdout().lock();
+    let out = &mut output::stdout();
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from)?;
         writeln!(out)?;

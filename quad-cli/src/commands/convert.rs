@@ -8,6 +8,7 @@ use quad_ir::text;
 
 use crate::exit::{Failure, Outcome};
 use crate::open::{self, Format};
+use crate::output;
 
 /// Write a model as QUAD understands it.
 ///
@@ -38,6 +39,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             onnx::write(graph, &arguments.output).map_err(Failure::input)?;
         }
     }
-    writeln!(std::io::stdout(), "written to {}", arguments.output.display())?;
+    writeln!(output::stdout(), "written to {}", arguments.output.display())?;
     Ok(Outcome::Done)
 }

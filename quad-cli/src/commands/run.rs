@@ -11,7 +11,7 @@ use quad_ir::ops::Weight;
 
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
-use crate::{open, table};
+use crate::{open, output, table};
 
 /// Values may take this much whatever the model is like.
 const BASE_LIMIT: u64 = 256 << 20;
@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 
 fn report(arguments: &Arguments, outputs: &NamedTensors, read: f64, ran: f64) -> Result<Outcome, Failure> {
     use std::io::Write;
-    let out = &mut std::io::stdout().lock();
+    let out = &mut output::stdout();
     for (name, tensor) in outputs {
         writeln!(out, "{name}: {}", tensor.ty())?;
     }

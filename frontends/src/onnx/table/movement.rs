@@ -129,7 +129,12 @@ fn split(context: &mut NodeContext<'_, '_>) -> Result<Values, NodeError> {
         op.num_outputs = Some(context.output_count() as u64);
     }
     let node = context.add(op, &[Some(context.operand(0)?), sizes])?;
-    Ok(context.results(node))
+    let parts = context.results(node);
+    if parts.len() != context.output_count() {
+        let (found, expected) = (context.output_count(), parts.len().to_string());
+        return Err(NodeError::Outputs { found, expected });
+    }
+    Ok(parts)
 }
 
 /// Before opset 11 the pads and the value were attributes, and opset 1 called the pads `paddings`.

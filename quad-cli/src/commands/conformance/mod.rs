@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::compare::tolerance;
 use crate::exit::{Failure, Outcome};
+use crate::output;
 use cases::Stated;
 use check::{Report, Status};
 
@@ -83,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         cases.par_iter().map(|case| check::check(case, options)).collect()
     });
     let summary = Summary::new(reports);
-    let out = &mut io::stdout().lock();
+    let out = &mut output::stdout();
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &summary).map_err(io::Error::from)?;
         writeln!(out)?;

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::exit::{Failure, Outcome};
-use crate::open;
 use crate::table::{Align, Table, bytes, counted, grouped};
+use crate::{open, output};
 use facts::{Facts, Lora, Value};
 
 /// Show what a model takes and gives, what it consists of and where it comes from.
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let others = module.graphs.iter().filter(|graph| graph.name() != main.name());
     let mut facts = Facts::of(&arguments.model, main);
     facts.others = others.map(|graph| Facts::of(&arguments.model, graph)).collect();
-    let out = &mut io::stdout().lock();
+    let out = &mut output::stdout();
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &facts).map_err(io::Error::from)?;
         writeln!(out)?;
