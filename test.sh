@@ -39,6 +39,7 @@ prepare_python
 step "conformance data and hostile models in $target"
 "$environment/bin/python" tests/python/make_conformance.py "$target/conformance"
 "$environment/bin/python" tests/python/make_small_models.py --check tests/fixtures/small
+"$environment/bin/python" tests/python/make_operator_table.py --check frontends/src/onnx/schema.txt
 "$environment/bin/python" tests/python/make_hostile_models.py --check tests/fixtures/hostile
 "$environment/bin/python" tests/python/make_hostile_models.py --generated "$target/hostile"
 

@@ -209,7 +209,10 @@ pub enum NodeError {
     #[error("attribute `{0}` is missing")]
     MissingAttribute(&'static str),
     /// The operation does not accept its operands.
-    #[error("{0}")]
+    #[error(transparent)]
+    Infer(InferError),
+    /// The node could not be added.
+    #[error(transparent)]
     Add(AddError),
     /// A tensor attribute could not be read.
     #[error(transparent)]
@@ -250,9 +253,7 @@ impl From<AddError> for NodeError {
     fn from(error: AddError) -> Self {
         // The node is named one level up; what the type rule says is enough here.
         match error {
-            AddError::Infer { op, error, .. } => {
-                Self::Add(AddError::Infer { op, loc: Box::default(), error })
-            }
+            AddError::Infer { error, .. } => Self::Infer(error),
             other => Self::Add(other),
         }
     }
