@@ -239,9 +239,7 @@ pub enum NodeError {
 impl NodeError {
     fn is_unsupported(&self) -> bool {
         match self {
-            Self::Unsupported(_)
-            | Self::Unread(_)
-            | Self::Add(AddError::Infer { error: InferError::Unsupported(_), .. }) => true,
+            Self::Unsupported(_) | Self::Unread(_) | Self::Infer(InferError::Unsupported(_)) => true,
             Self::Contents(error) => error.is_unsupported(),
             Self::Inner { error, .. } => error.is_unsupported(),
             _ => false,
