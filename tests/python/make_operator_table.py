@@ -6,7 +6,8 @@ The first line names the newest operator set. Every other line is one version of
     NAME SINCE INPUTS OUTPUTS ATTRIBUTE..
 
 SINCE is the operator set that brought it. INPUTS and OUTPUTS are `LEAST..MOST`, with `*` for any number. An attribute
-that must be there ends in `!`. A version that takes the operator out of the standard reads `NAME SINCE removed`.
+that must be there ends in `!`. A version that takes the operator out of the standard reads `NAME SINCE removed`; an
+operator that was withdrawn in the same version that brought it is kept, because exporters write it.
 """
 
 import argparse
@@ -33,12 +34,14 @@ def main():
 def lines():
     yield f"newest {onnx.defs.onnx_opset_version()}"
     schemas = (schema for schema in onnx.defs.get_all_schemas_with_history() if schema.domain == "")
+    names = set()
     for schema in sorted(schemas, key=lambda schema: (schema.name, schema.since_version)):
-        yield line(schema)
+        yield line(schema, is_first=schema.name not in names)
+        names.add(schema.name)
 
 
-def line(schema):
-    if schema.deprecated:
+def line(schema, is_first):
+    if schema.deprecated and not is_first:
         return f"{schema.name} {schema.since_version} removed"
     counts = [(schema.min_input, schema.max_input), (schema.min_output, schema.max_output)]
     attributes = sorted(schema.attributes.values(), key=lambda attribute: attribute.name)

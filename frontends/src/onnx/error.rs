@@ -118,8 +118,10 @@ struct UnsupportedList<'a>(&'a [UnsupportedOp]);
 
 impl fmt::Display for UnsupportedList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nodes: usize = self.0.iter().map(|op| op.count).sum();
-        write!(f, "{nodes} nodes use {} operations that are not supported:", self.0.len())?;
+        match self.0.iter().map(|op| op.count).sum::<usize>() {
+            1 => f.write_str("1 node uses an operation that is not supported:")?,
+            nodes => write!(f, "{nodes} nodes use operations that are not supported:")?,
+        }
         for UnsupportedOp { op, count, nodes } in self.0 {
             write!(f, "\n  {op} x{count}: {}", nodes.join(", "))?;
             if nodes.len() < *count {
