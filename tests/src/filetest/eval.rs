@@ -100,6 +100,11 @@ impl<'m> Settings<'m> {
         Ok(())
     }
 
+    /// Whether an error is expected.
+    pub(super) fn fails(&self) -> bool {
+        self.fails
+    }
+
     /// A tensor for each input.
     pub(super) fn inputs(&self) -> Result<NamedTensors, Failed> {
         let mut draw = Draw::new(self.seed);

@@ -60,11 +60,6 @@ impl Case {
         Self { path: path.to_owned(), sentence, commands, expected_errors, text }
     }
 
-    /// The command called `name`, when the header has one.
-    pub fn command(&self, name: &str) -> Option<&Command> {
-        self.commands.iter().find(|command| command.name == name)
-    }
-
     /// The file without header, comments and empty lines: what is left is text of the graph.
     pub fn body(&self) -> String {
         let lines = self.text.lines().filter(|line| !line.starts_with("//"));

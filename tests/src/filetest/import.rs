@@ -26,6 +26,9 @@ impl FileTest for Import {
         let [file] = arguments else {
             return Err("expected one model, as in `import: small/model.onnx`".into());
         };
+        if !test.case.body().trim().is_empty() {
+            return Err("the file has a graph, which the model would take the place of".into());
+        }
         let path = paths::fixtures().join(file);
         let module = quad_frontends::onnx::import(&path)?;
         test.story.tell("import", &format!("{file}: {}", summary(&module)), [text::print(&module)?]);

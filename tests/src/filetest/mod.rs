@@ -55,7 +55,7 @@ pub struct Test<'c> {
     module: Option<Module>,
 }
 
-impl Test<'_> {
+impl<'c> Test<'c> {
     /// The module that the test is about: the text, unless a command put another in its place.
     pub fn module(&mut self) -> Result<&Module, Failed> {
         if self.module.is_none() {
@@ -70,11 +70,18 @@ impl Test<'_> {
         self.module = Some(module);
     }
 
-    /// The inputs that the header's first `eval` draws or states, for commands that run the graph by the way.
+    /// The arguments of the header's first `eval` of the graph that runs, for commands that run it by the way.
+    pub fn eval_arguments(&self) -> &'c [String] {
+        let is_main = |command: &&Command| {
+            command.name == "eval" && !command.arguments.iter().any(|argument| argument.starts_with('@'))
+        };
+        self.case.commands.iter().find(is_main).map_or(&[], |command| command.arguments.as_slice())
+    }
+
+    /// The inputs that this `eval` states or draws.
     pub fn inputs(&mut self) -> Result<NamedTensors, Failed> {
-        let arguments = self.case.command("eval").map_or(&[][..], |command| command.arguments.as_slice());
-        let settings = eval::Settings::read(self.module()?, arguments)?;
-        settings.inputs()
+        let arguments = self.eval_arguments();
+        eval::Settings::read(self.module()?, arguments)?.inputs()
     }
 }
 

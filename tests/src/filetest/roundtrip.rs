@@ -2,11 +2,12 @@
 //! error.
 
 use libtest_mimic::Failed;
-use quad_ir::interpret::{Interpreter, NamedTensors};
+use quad_ir::interpret::Interpreter;
 use quad_ir::module::Module;
 use quad_ir::text;
 use quad_ir::verify::verify;
 
+use super::eval::Settings;
 use super::{FileTest, Test, weights_of};
 
 /// See the [module](self).
@@ -19,7 +20,7 @@ impl FileTest for Roundtrip {
 
     fn run(&self, test: &mut Test<'_>, _arguments: &[String]) -> Result<(), Failed> {
         let body = test.case.body();
-        let inputs = test.inputs()?;
+        let arguments = test.eval_arguments();
         let module = test.module()?;
         verify_all(module)?;
         let printed = text::print(module)?;
@@ -31,7 +32,7 @@ impl FileTest for Roundtrip {
         if printed != reprinted {
             return Err(format!("printed first:\n{printed}\nprinted after parsing that:\n{reprinted}").into());
         }
-        same_results(module, &again, &inputs)?;
+        same_results(module, &again, &Settings::read(module, arguments)?)?;
         let as_written = body.trim_end() == printed.trim_end();
         match (as_written, test.case.commands.is_empty()) {
             (true, true) => test.story.tell("printed", "as it is written", []),
@@ -47,15 +48,18 @@ fn verify_all(module: &Module) -> Result<(), Failed> {
     module.graphs.iter().try_for_each(|graph| Ok(verify(graph)?))
 }
 
-/// Whether both modules compute the same, bit for bit, or both refuse.
-fn same_results(before: &Module, after: &Module, inputs: &NamedTensors) -> Result<(), Failed> {
-    let run = |module: &Module| -> Result<Option<NamedTensors>, Failed> {
+/// Whether both modules compute the same, bit for bit, or both refuse where that is expected.
+fn same_results(before: &Module, after: &Module, settings: &Settings<'_>) -> Result<(), Failed> {
+    let inputs = settings.inputs()?;
+    let run = |module: &Module| {
         let graph = module.main().ok_or("several graphs, and none is called @main")?;
-        Ok(Interpreter::new(graph).run(inputs).ok())
+        Interpreter::new(graph).run(&inputs).map_err(|error| error.to_string())
     };
-    let (before, after) = (run(before)?, run(after)?);
-    if before == after {
-        return Ok(());
+    match (run(before), run(after)) {
+        (Err(_), Err(_)) if settings.fails() => Ok(()),
+        (Ok(before), Ok(after)) if before == after => Ok(()),
+        (before, after) => {
+            Err(format!("the graph computes {before:?}, after printing and parsing {after:?}").into())
+        }
     }
-    Err(format!("the graph computes {before:?}, after printing and parsing {after:?}").into())
 }
