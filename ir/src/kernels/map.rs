@@ -19,8 +19,8 @@ pub(crate) fn fill<R: Clone + Default + Send>(length: usize, fill: FillChunk<'_,
     fill_groups(length, 1, 1, fill)
 }
 
-/// As [`fill`], with chunks that hold whole groups of `group` elements, each as much work as `work` elements are.
-/// `length` is a multiple of `group`.
+/// As [`fill`], with chunks that hold whole groups of `group` elements, but for the last, which ends with the result. Each
+/// group is as much work as `work` elements are.
 pub(crate) fn fill_groups<R: Clone + Default + Send>(
     length: usize,
     group: usize,

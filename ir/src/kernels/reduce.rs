@@ -6,6 +6,9 @@ use super::broadcast::strides;
 use super::map;
 use super::walk::Walk;
 
+/// Results that are computed side by side at least.
+const ROW: usize = 256;
+
 /// Which elements of a tensor make which element of the result.
 pub(crate) struct Reduction {
     kept: Walk<1>,
@@ -43,16 +46,23 @@ impl Reduction {
         A: Copy + Send + Sync,
         R: Clone + Default + Send,
     {
-        map::fill_groups(self.kept.len(), 1, self.count(), &|first, part: &mut [R]| {
-            self.kept.runs(first..first + part.len(), &mut |[base], at, length| {
-                let results = &mut part[at..at + length];
-                if self.reduced.steps()[0] == 1 {
-                    self.fold_lines(elements, base, results, start, &step, &finish);
-                } else {
-                    self.fold_rows(elements, base, results, start, &step, &finish);
-                }
-            });
-        })
+        // Side by side, results of some rows share what is read from memory at a time.
+        let group = if self.reduced.steps()[0] == 1 { 1 } else { ROW };
+        map::fill_groups(
+            self.kept.len(),
+            group,
+            self.count().saturating_mul(group),
+            &|first, part: &mut [R]| {
+                self.kept.runs(first..first + part.len(), &mut |[base], at, length| {
+                    let results = &mut part[at..at + length];
+                    if self.reduced.steps()[0] == 1 {
+                        self.fold_lines(elements, base, results, start, &step, &finish);
+                    } else {
+                        self.fold_rows(elements, base, results, start, &step, &finish);
+                    }
+                });
+            },
+        )
     }
 
     /// One result after the other: elements of one result are neighbors.

@@ -35,19 +35,19 @@ real_functions! {
     Elu = "elu" {
         /// What the negative side approaches, negated.
         alpha: 1.0,
-    }, |x| if x < 0.0 { alpha * libm::expm1(x) } else { x };
+    }, |x| if x < 0.0 { alpha * T::exp_m1_of(x) } else { x };
     /// `gamma * x`, of negative numbers `gamma * alpha * (e^x - 1)`.
     Selu = "selu" {
         /// What the negative side approaches before it is scaled, negated.
         alpha: 1.673_263_2,
         /// The slope of the positive side.
         gamma: 1.050_701,
-    }, |x| gamma * if x < 0.0 { alpha * libm::expm1(x) } else { x };
+    }, |x| gamma * if x < 0.0 { alpha * T::exp_m1_of(x) } else { x };
     /// `max(0, x) + min(0, alpha * (e^(x / alpha) - 1))`.
     Celu = "celu" {
         /// What the negative side approaches, negated.
         alpha: 1.0,
-    }, |x| Number::larger(0.0, x) + Number::smaller(0.0, alpha * libm::expm1(x / alpha));
+    }, |x| Number::larger(0.0, x) + Number::smaller(0.0, alpha * T::exp_m1_of(x / alpha));
     /// `x` above `alpha`, else 0.
     ThresholdedRelu = "thresholded_relu" {
         /// The threshold.

@@ -6,14 +6,16 @@
 //! ONNX defines the first two by a chain of simpler operations. For elements of 16 bits it is visible that each of them
 //! rounds its results, so differences, exponentials and sums are rounded here, too.
 
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
 use super::arg_extreme::find;
 use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, rules, single};
 use crate::attr::{AttrError, AttrVisitor};
 use crate::dtype::DType;
-use crate::dtype::minifloat::{bf16_from_f64, f16_from_f64};
 use crate::kernels::along_axis::map_along;
 use crate::kernels::real::Real;
-use crate::tensor::{Number, Tensor};
+use crate::tensor::{Element, Number, Tensor};
 use crate::types::TensorType;
 use crate::with_float;
 
@@ -51,8 +53,8 @@ macro_rules! distributions {
                 let x = operands.tensor(0)?;
                 let axis = rules::axis("axis", self.axis, x.rank())?;
                 let result = with_float!(types[0].dtype, T => {
-                    let (elements, round) = (x.to_compute::<T>()?, rounding(x.dtype()));
-                    let line = |line: &[T], result: &mut [T]| $line(line, result, round);
+                    let elements = x.to_compute::<T>()?;
+                    let line = |line: &[T], result: &mut [T]| $line(line, result, x.dtype());
                     let values = map_along(&elements, x.sizes(), axis, x.sizes()[axis], &line);
                     Tensor::from_compute(x.dtype(), x.sizes(), values)?
                 });
@@ -71,47 +73,97 @@ distributions! {
     Hardmax = "hardmax", hardmax_line;
 }
 
-/// What an operation that rounds to a narrow type makes of its result.
-type Round = fn(f64) -> f64;
+/// Whether steps round to less than they are computed in.
+fn is_narrow(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
 
-/// The rounding between steps for elements of `dtype`; `None` where steps are as precise as they are computed.
-fn rounding(dtype: DType) -> Option<Round> {
-    match dtype {
-        DType::F16 => Some(|x| f16_from_f64(x).to_f64()),
-        DType::BF16 => Some(|x| bf16_from_f64(x).to_f64()),
-        _ => None,
+/// One number as [`round`] rounds it.
+fn rounded<T: Number>(value: f64, dtype: DType) -> f64 {
+    if !is_narrow(dtype) {
+        return value;
     }
+    let mut value = [T::from_f64(value)];
+    round(&mut value, dtype);
+    value[0].to_f64()
+}
+
+/// Rounds elements, computed in `f32`, to narrow types; others are left as they are.
+fn round<T: Number>(values: &mut [T], dtype: DType) {
+    match dtype {
+        DType::F16 => round_parts(values, |part, halves: &mut [f16; PART]| {
+            halves[..part.len()].convert_from_f32_slice(part);
+            halves[..part.len()].convert_to_f32_slice(part);
+        }),
+        DType::BF16 => round_parts(values, |part, halves: &mut [bf16; PART]| {
+            halves[..part.len()].convert_from_f32_slice(part);
+            halves[..part.len()].convert_to_f32_slice(part);
+        }),
+        _ => {}
+    }
+}
+
+/// Elements that are rounded at a time.
+const PART: usize = 256;
+
+fn round_parts<T: Number, H: Element>(values: &mut [T], convert: impl Fn(&mut [f32], &mut [H; PART])) {
+    let mut halves = [H::zeroed(); PART];
+    bytemuck::cast_slice_mut(values).chunks_mut(PART).for_each(|part| convert(part, &mut halves));
+}
+
+/// Writes the distance of each element from the largest one, which is returned.
+fn distances<T: Real>(line: &[T], result: &mut [T], dtype: DType) -> f64 {
+    let largest = largest(line);
+    for (result, x) in result.iter_mut().zip(line) {
+        *result = T::from_f64(x.to_f64() - largest);
+    }
+    round(result, dtype);
+    largest
 }
 
 /// Writes the exponential of each element's distance from the largest one, and returns that and the sum.
-fn exponentials<T: Real>(line: &[T], result: &mut [T], round: Option<Round>) -> (f64, f64) {
-    let largest = largest(line);
-    let pairs = result.iter_mut().zip(line);
-    if let Some(round) = round {
-        pairs.for_each(|(result, x)| *result = T::from_f64(round(T::exp_of(round(x.to_f64() - largest)))));
-        return (largest, round(sum(result)));
-    }
-    pairs.for_each(|(result, x)| *result = T::from_f64(T::exp_of(x.to_f64() - largest)));
-    (largest, sum(result))
+fn exponentials<T: Real>(line: &[T], result: &mut [T], dtype: DType) -> (f64, f64) {
+    let largest = if is_narrow(dtype) {
+        let largest = distances(line, result, dtype);
+        for result in result.iter_mut() {
+            *result = T::from_f64(T::exp_of(result.to_f64()));
+        }
+        largest
+    } else {
+        let largest = largest(line);
+        for (result, x) in result.iter_mut().zip(line) {
+            *result = T::from_f64(T::exp_of(x.to_f64() - largest));
+        }
+        largest
+    };
+    round(result, dtype);
+    (largest, rounded::<T>(sum(result), dtype))
 }
 
-fn softmax_line<T: Real>(line: &[T], result: &mut [T], round: Option<Round>) {
-    let (_, sum) = exponentials(line, result, round);
+fn softmax_line<T: Real>(line: &[T], result: &mut [T], dtype: DType) {
+    let (_, sum) = exponentials(line, result, dtype);
     let scale = 1.0 / sum;
     for result in result {
         *result = T::from_f64(result.to_f64() * scale);
     }
 }
 
-fn log_softmax_line<T: Real>(line: &[T], result: &mut [T], round: Option<Round>) {
-    let (largest, sum) = exponentials(line, result, round);
-    let (round, shift) = (round.unwrap_or(|x| x), libm::log(sum));
-    for (result, x) in result.iter_mut().zip(line) {
-        *result = T::from_f64(round(x.to_f64() - largest) - round(shift));
+fn log_softmax_line<T: Real>(line: &[T], result: &mut [T], dtype: DType) {
+    let (largest, sum) = exponentials(line, result, dtype);
+    let shift = rounded::<T>(libm::log(sum), dtype);
+    if is_narrow(dtype) {
+        distances(line, result, dtype);
+        for result in result {
+            *result = T::from_f64(result.to_f64() - shift);
+        }
+    } else {
+        for (result, x) in result.iter_mut().zip(line) {
+            *result = T::from_f64(x.to_f64() - (largest + shift));
+        }
     }
 }
 
-fn hardmax_line<T: Number>(line: &[T], result: &mut [T], _round: Option<Round>) {
+fn hardmax_line<T: Number>(line: &[T], result: &mut [T], _dtype: DType) {
     result.fill(T::default());
     if let Some(largest) = result.get_mut(find(line, false, |a, b| a > b) as usize) {
         *largest = T::ONE;

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::{Number, Tensor, TensorError};
+use super::{Number, Tensor, TensorError, compute_dtype};
 use crate::dtype::DType;
 use crate::dtype::minifloat::e8m0::RoundMode;
 use crate::dtype::minifloat::{Codec, bf16_from_f64, f16_from_f64};
@@ -36,6 +36,10 @@ impl Tensor {
     pub fn cast(&self, dtype: DType, narrowing: Narrowing) -> Result<Self, TensorError> {
         if dtype == self.dtype() {
             return Ok(self.clone());
+        }
+        if dtype == compute_dtype(self.dtype()) {
+            // Decoding is all there is to do.
+            return with_number!(dtype, S => Self::from_vec(self.sizes(), self.to_compute::<S>()?.into_owned()));
         }
         with_number!(self.dtype(), S => cast_from::<S>(&self.to_compute::<S>()?, self.sizes(), dtype, narrowing))
     }
