@@ -10,6 +10,7 @@ mod consistency;
 mod cycle;
 mod edit;
 mod patch;
+mod sweep;
 mod topology;
 mod typing;
 mod view;

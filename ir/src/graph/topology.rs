@@ -4,7 +4,7 @@
 //! stable identity. So operands live in the node, ids are our own, and no petgraph index leaves this file.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -61,6 +61,21 @@ impl Topology {
             .collect();
         uses.sort_unstable();
         uses
+    }
+
+    /// Whether a node that is not in `erased` reads `value`. Stops at the first, however many there are.
+    pub(super) fn is_read(&self, producer: NodeId, value: ValueId, erased: &BTreeSet<NodeId>) -> bool {
+        let mut edges = self.graph.edges_directed(self.index[producer], Direction::Outgoing);
+        edges.any(|edge| edge.weight().0 == value && !erased.contains(&self.graph[edge.target()]))
+    }
+
+    /// The only reading of `value`; `None` when there are none or several.
+    pub(super) fn only_use(&self, producer: NodeId, value: ValueId) -> Option<Use> {
+        let edges = self.graph.edges_directed(self.index[producer], Direction::Outgoing);
+        let mut of_value = edges.filter(|edge| edge.weight().0 == value);
+        let only = of_value.next()?;
+        let reader = self.graph[only.target()];
+        of_value.next().is_none().then_some(Use { reader, operand: only.weight().1, value })
     }
 
     /// How many readings of `node` there are.

@@ -1,5 +1,7 @@
 //! Reading a graph: nodes and values with their surroundings.
 
+use std::collections::BTreeSet;
+
 use super::{Graph, NodeData, NodeId, ValueData, ValueId};
 use crate::loc::{Loc, Name};
 use crate::ops::{Arity, Op, OpVariant};
@@ -137,11 +139,15 @@ impl<'g> ValueRef<'g> {
         uses.into_iter().map(move |read| (NodeRef::new(graph, read.reader), read.operand))
     }
 
+    /// Whether any node reads it.
+    pub fn is_read(self) -> bool {
+        self.graph.topology.is_read(self.data().producer, self.id, &BTreeSet::new())
+    }
+
     /// The node that reads it, when it is read exactly once and is no output of the graph.
     pub fn only_reader(self) -> Option<NodeRef<'g>> {
-        let mut readers = self.readers();
-        let (reader, _) = readers.next()?;
-        (readers.len() == 0 && !self.is_output()).then_some(reader)
+        let only = self.graph.topology.only_use(self.data().producer, self.id)?;
+        (!self.is_output()).then(|| NodeRef::new(self.graph, only.reader))
     }
 
     /// Whether it is an output of the graph.

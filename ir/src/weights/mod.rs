@@ -4,6 +4,7 @@
 //! time: [`Weights::tensor`] for computing, [`Weights::stream`] for writing files without mapping pages in.
 
 mod digest;
+mod entries;
 mod mapped;
 
 use std::io::{self, Write};
@@ -15,9 +16,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 pub use digest::Digest;
+use entries::Entries;
 pub use mapped::MappedFile;
 
-use crate::entity::{EntityMap, entity};
+use crate::entity::entity;
 use crate::ops::{EvalError, Inputs, Op};
 use crate::tensor::{Sizes, Tensor, TensorError};
 use crate::types::TensorType;
@@ -30,7 +32,7 @@ entity! {
 /// The constants of a graph. Entries are only ever added.
 #[derive(Clone, Debug, Default)]
 pub struct Weights {
-    entries: EntityMap<WeightId, Entry>,
+    entries: Entries,
 }
 
 #[derive(Clone, Debug)]
@@ -158,7 +160,7 @@ impl Weights {
 
     /// All weights in the order in which they were added.
     pub fn ids(&self) -> impl Iterator<Item = WeightId> + '_ {
-        self.entries.iter().map(|(id, _)| id)
+        self.entries.ids()
     }
 
     /// The elements of `weight`: a view where the bytes exist, computed where it is a recipe.

@@ -1,0 +1,1 @@
+//! Attention: recognising it, and splitting heads.

@@ -1,0 +1,3 @@
+//! Clean-ups that every pipeline runs between other passes.
+
+pub mod dce;

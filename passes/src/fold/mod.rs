@@ -1,0 +1,1 @@
+//! Constants merged into their neighbours.

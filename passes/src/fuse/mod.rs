@@ -1,0 +1,1 @@
+//! Several operations recognised as one.

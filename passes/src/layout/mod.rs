@@ -1,0 +1,1 @@
+//! Where channels are: layouts of images, and moving transposes.

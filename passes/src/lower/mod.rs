@@ -1,0 +1,1 @@
+//! Operations that targets lack, in terms of others.

@@ -1,0 +1,70 @@
+//! What rules ask of a graph: small questions that read well in a row.
+
+use quad_ir::graph::{NodeRef, ValueRef};
+use quad_ir::ops::{Cast, OpTraits, OpVariant};
+use smallvec::SmallVec;
+
+use crate::rule::{Skip, because};
+
+/// The node that computes `value`, when it is an `O`.
+pub fn made_by<'g, O: OpVariant>(value: ValueRef<'g>) -> Option<(NodeRef<'g>, &'g O)> {
+    let node = value.producer();
+    node.is::<O>().map(|op| (node, op))
+}
+
+/// The number that all elements of `value` are, when that is known; of any float or integer type, and of any shape.
+pub fn uniform(value: ValueRef<'_>) -> Option<f64> {
+    let elements = value.constant()?.to_f64().ok()?;
+    let (first, rest) = elements.split_first()?;
+    rest.iter().all(|element| element == first).then_some(*first)
+}
+
+/// Whether all elements of `value` are known to be `number`, as exactly as its element type can say it.
+pub fn is_uniform(value: ValueRef<'_>, number: f64) -> bool {
+    let Some(found) = uniform(value) else { return false };
+    let tolerance = number.abs() * if value.ty().dtype.bits() < 32 { 2e-3 } else { 1e-6 };
+    (found - number).abs() <= tolerance
+}
+
+/// The elements of an integer `value`, when they are known.
+pub fn integers(value: ValueRef<'_>) -> Option<Vec<i64>> {
+    value.constant()?.to_i64().ok()
+}
+
+/// The sizes of `value`, when all are numbers.
+pub fn sizes(value: ValueRef<'_>) -> Option<SmallVec<[u64; 6]>> {
+    value.ty().shape.as_known()
+}
+
+/// The first two operands of a commutative operation, both ways round.
+pub fn both_ways<'g>(node: NodeRef<'g>) -> impl Iterator<Item = (ValueRef<'g>, ValueRef<'g>)> {
+    let mut operands = node.operands().flatten();
+    let pair = operands.next().zip(operands.next());
+    let commutes = node.op().def().traits().contains(OpTraits::COMMUTATIVE);
+    pair.into_iter().flat_map(move |(a, b)| [(a, b)].into_iter().chain(commutes.then_some((b, a))))
+}
+
+/// `value`, or what it was cast from when no cast on the way changes anything: a cast to its own type.
+pub fn through_idle_casts(mut value: ValueRef<'_>) -> ValueRef<'_> {
+    while let Some((cast, _)) = made_by::<Cast>(value) {
+        match cast.operand("x").filter(|x| x.ty() == value.ty()) {
+            Some(x) => value = x,
+            None => break,
+        }
+    }
+    value
+}
+
+/// Passes when only `reader` reads `value`; a near miss that names another reader otherwise.
+pub fn only_read_by(value: ValueRef<'_>, reader: NodeRef<'_>) -> Result<(), Skip> {
+    if value.only_reader().is_some_and(|only| only.id() == reader.id()) {
+        return Ok(());
+    }
+    let other = value.readers().map(|(other, _)| other).find(|other| other.id() != reader.id());
+    let why = match other {
+        Some(other) => format!("its result is also read by `{}`, {}", other.op().def().name(), other.id()),
+        None if value.is_output() => "its result is also an output of the graph".to_owned(),
+        None => "its result is read more than once".to_owned(),
+    };
+    Err(because(value.producer(), why))
+}

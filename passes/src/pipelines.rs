@@ -1,0 +1,6 @@
+//! The pipelines that have a name.
+
+use crate::registry::NamedPipeline;
+
+/// All of them.
+pub const PIPELINES: &[NamedPipeline] = &[];
