@@ -51,7 +51,8 @@ impl PassInfo {
     /// The module comment of the pass, without comment signs.
     pub fn manual(&self) -> String {
         let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
-        lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
+        let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        lines.join("\n")
     }
 
     /// The first sentence of the manual.
@@ -91,11 +92,11 @@ pub enum PassError {
         /// The node.
         place: Box<Place>,
         /// What was wrong.
-        error: Fault,
+        error: Box<Fault>,
     },
     /// A change is not possible: a fault of the pass.
     #[error("{0}. This is a fault of the pass, not of the model")]
-    Fault(#[from] Fault),
+    Fault(#[from] Box<Fault>),
     /// Rules undo each other's work.
     #[error(
         "{rewrites} rewrites and no end, the last by rule `{rule}`: rules undo each other's work, a fault of the pass"
@@ -130,7 +131,7 @@ macro_rules! faults {
     ($($error:ty),*) => {$(
         impl From<$error> for PassError {
             fn from(error: $error) -> Self {
-                Self::Fault(error.into())
+                Self::Fault(Box::new(error.into()))
             }
         }
     )*};

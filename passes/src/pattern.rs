@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::rule::{Skip, because};
 
 /// The node that computes `value`, when it is an `O`.
-pub fn made_by<'g, O: OpVariant>(value: ValueRef<'g>) -> Option<(NodeRef<'g>, &'g O)> {
+pub fn made_by<O: OpVariant>(value: ValueRef<'_>) -> Option<(NodeRef<'_>, &O)> {
     let node = value.producer();
     node.is::<O>().map(|op| (node, op))
 }
@@ -37,7 +37,7 @@ pub fn sizes(value: ValueRef<'_>) -> Option<SmallVec<[u64; 6]>> {
 }
 
 /// The first two operands of a commutative operation, both ways round.
-pub fn both_ways<'g>(node: NodeRef<'g>) -> impl Iterator<Item = (ValueRef<'g>, ValueRef<'g>)> {
+pub fn both_ways(node: NodeRef<'_>) -> impl Iterator<Item = (ValueRef<'_>, ValueRef<'_>)> {
     let mut operands = node.operands().flatten();
     let pair = operands.next().zip(operands.next());
     let commutes = node.op().def().traits().contains(OpTraits::COMMUTATIVE);

@@ -37,7 +37,7 @@ pub enum Skip {
         at: NodeId,
     },
     /// The rule tried something impossible: a fault of the rule.
-    Fault(Fault),
+    Fault(Box<Fault>),
 }
 
 /// A near miss: `at` is in the way, and `why` completes "left, because ..".
@@ -49,7 +49,7 @@ macro_rules! faults {
     ($($error:ty),*) => {$(
         impl From<$error> for Skip {
             fn from(error: $error) -> Self {
-                Self::Fault(error.into())
+                Self::Fault(Box::new(error.into()))
             }
         }
     )*};
@@ -112,7 +112,7 @@ fn try_rule(
     cx: &mut Context,
     misses: &mut Misses,
 ) -> Result<bool, PassError> {
-    let fault = |graph: &Graph, error: Fault| PassError::Rule {
+    let fault = |graph: &Graph, error: Box<Fault>| PassError::Rule {
         rule: rule.name(),
         place: Box::new(Place::of(graph.node(node))),
         error,
@@ -130,7 +130,7 @@ fn try_rule(
         Err(Skip::Fault(error)) => return Err(fault(graph, error)),
     }
     patch.erase_unread();
-    let edit = patch.finish().map_err(|error| fault(graph, error.into()))?;
+    let edit = patch.finish().map_err(|error| fault(graph, Box::new(error.into())))?;
     let place = Place::of(graph.node(node));
     cx.apply(graph, edit, rule.name(), place)
 }
