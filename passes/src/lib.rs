@@ -7,14 +7,17 @@
 //!
 //! Passes are found by name in a [`Registry`](registry::Registry), which is an explicit list.
 
+pub mod check;
 pub mod context;
 pub mod emit;
+pub mod invariants;
 pub mod pass;
 pub mod pattern;
 pub mod pipeline;
 pub mod pipelines;
 pub mod registry;
 pub mod rule;
+pub mod runner;
 
 pub mod attention;
 pub mod clean;

@@ -84,7 +84,9 @@ pub fn apply_rules(graph: &mut Graph, rules: &[&dyn Rule], cx: &mut Context) -> 
             }
         }
         if cx.changes() == before {
-            misses.into_iter().for_each(|(rule, place, why)| cx.left(rule, place, why));
+            for (rule, place, why) in misses {
+                cx.left(rule, place, why);
+            }
             return Ok(());
         }
     }

@@ -114,7 +114,7 @@ impl Reader<'_> {
                     break;
                 }
             }
-            return self.joined(items);
+            return self.joined(&items);
         }
         if self.eat('"') {
             let rest = &self.text[self.at..];
@@ -131,7 +131,7 @@ impl Reader<'_> {
     }
 
     /// The list that `items` are: numbers of one kind.
-    fn joined(&mut self, items: Vec<Attr>) -> Result<Attr, PipelineError> {
+    fn joined(&mut self, items: &[Attr]) -> Result<Attr, PipelineError> {
         let ints = items.iter().map(|item| if let Attr::Int(int) = item { Some(*int) } else { None });
         if let Some(ints) = ints.collect() {
             return Ok(Attr::Ints(ints));
