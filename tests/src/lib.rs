@@ -6,5 +6,6 @@ pub mod coverage;
 pub mod filetest;
 pub mod mutate;
 pub mod operations;
+pub mod passes;
 pub mod paths;
 pub mod targets;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use quad_passes::registry::Registry;
 use quad_tests::conformance::Counts;
-use quad_tests::{coverage, operations, paths};
+use quad_tests::{coverage, operations, passes, paths};
 
 #[test]
 fn the_page_of_operations_is_up_to_date() {
@@ -19,6 +20,18 @@ fn the_page_of_operations_is_up_to_date() {
     };
     let tests: BTreeMap<String, String> = coverage::shown_in().expect("the tests that are files");
     let page = operations::page(&counts, &tests);
+    require(&path, &committed, &page);
+}
+
+#[test]
+fn the_page_of_passes_is_up_to_date() {
+    let path = paths::root().join("docs/generated/passes.md");
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    require(&path, &committed, &passes::page(&Registry::standard()));
+}
+
+/// The page at `path`, which is `committed`, must be `page`; with `QUAD_BLESS` it is written.
+fn require(path: &Path, committed: &str, page: &str) {
     if page == committed {
         return;
     }

@@ -83,8 +83,8 @@ pub(super) fn split_arguments(text: &str) -> Vec<String> {
     for character in text.chars() {
         match character {
             '"' => quoted = !quoted,
-            '[' | '(' if !quoted => depth += 1,
-            ']' | ')' if !quoted => depth = depth.saturating_sub(1),
+            '[' | '(' | '{' if !quoted => depth += 1,
+            ']' | ')' | '}' if !quoted => depth = depth.saturating_sub(1),
             _ => {}
         }
         if character == ',' && depth == 0 && !quoted {

@@ -22,6 +22,7 @@ mod import;
 mod onnx;
 mod onnxruntime;
 mod roundtrip;
+mod run;
 mod story;
 mod verify;
 
@@ -43,8 +44,15 @@ pub trait FileTest: Sync {
 }
 
 /// All commands.
-pub const COMMANDS: &[&dyn FileTest] =
-    &[&eval::Eval, &import::Import, &onnx::Onnx, &roundtrip::Roundtrip, &verify::Verify];
+pub const COMMANDS: &[&dyn FileTest] = &[
+    &eval::Eval,
+    &import::Import,
+    &onnx::Onnx,
+    &roundtrip::Roundtrip,
+    &run::Compare,
+    &run::Run,
+    &verify::Verify,
+];
 
 /// A test at work.
 pub struct Test<'c> {
