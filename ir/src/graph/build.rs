@@ -35,6 +35,16 @@ pub enum AddError {
         /// The operand.
         value: ValueId,
     },
+    /// An operand of a recipe is no constant.
+    #[error("recipe `{op}` at {loc}: operand {value} is not constant")]
+    NotConstant {
+        /// The operation.
+        op: &'static str,
+        /// Where it came from.
+        loc: Box<Loc>,
+        /// The operand.
+        value: ValueId,
+    },
     /// The weight does not exist, or has another type than the node says.
     #[error("weight {0} is not in the graph with that type")]
     NoSuchWeight(WeightId),

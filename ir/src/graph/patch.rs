@@ -16,7 +16,7 @@ use super::{AddError, Graph, NodeData, NodeId, ValueData, ValueId};
 use crate::entity::Entity;
 use crate::loc::{Loc, Name};
 use crate::ops::source::Binding;
-use crate::ops::{Fact, Input, Op, Weight};
+use crate::ops::{Fact, InferError, Input, Op, OpVariant, Weight};
 use crate::tensor::Tensor;
 use crate::types::{Known, SymId, SymTable, TensorType};
 use crate::weights::{WeightId, Weights};
@@ -134,20 +134,34 @@ impl<'g> Patch<'g> {
     /// Adds a node, with result types from the operation's type rule. Operands are values of the graph or of the patch.
     pub fn add(&mut self, op: impl Into<Op>, operands: &[Option<ValueId>]) -> Result<NodeId, AddError> {
         let op = op.into();
-        let operands = trim_absent(&op, operands);
-        let loc = || Box::new(Loc::rewritten(self.rule, []));
-        check_weight(&op, &self.weights)?;
+        let (operands, typed) = self.typed(&op, operands)?;
+        let operands = operands.into();
+        Ok(self.stage(op, operands, typed))
+    }
+
+    /// The operands as they are kept, and what the type rule makes of them.
+    fn typed<'o>(
+        &self,
+        op: &Op,
+        operands: &'o [Option<ValueId>],
+    ) -> Result<(&'o [Option<ValueId>], Typed), AddError> {
+        let operands = trim_absent(op, operands);
+        check_weight(op, &self.weights)?;
         if let Some(value) = operands.iter().flatten().find(|value| self.data(**value).is_none()) {
-            return Err(AddError::NoSuchValue { op: op.def().name(), loc: loc(), value: *value });
+            return Err(AddError::NoSuchValue {
+                op: op.def().name(),
+                loc: Box::new(self.loc()),
+                value: *value,
+            });
         }
         let fact = |value: ValueId| {
             let data = self.data(value)?;
             Some(Fact { ty: data.ty.clone(), known: data.known.clone() })
         };
         let facts: Vec<Option<Fact>> = operands.iter().map(|value| value.and_then(fact)).collect();
-        match type_node(&op, &facts, &self.weights, self.symbols.len()) {
-            Ok(typed) => Ok(self.stage(op, operands.into(), typed)),
-            Err(error) => Err(AddError::Infer { op: op.def().name(), loc: loc(), error }),
+        match type_node(op, &facts, &self.weights, self.symbols.len()) {
+            Ok(typed) => Ok((operands, typed)),
+            Err(error) => Err(AddError::Infer { op: op.def().name(), loc: Box::new(self.loc()), error }),
         }
     }
 
@@ -177,6 +191,35 @@ impl<'g> Patch<'g> {
     pub fn add_constant(&mut self, tensor: &Tensor) -> Result<ValueId, AddError> {
         let id = self.weights.to_mut().add_memory(tensor.ty(), tensor.bytes().clone())?;
         self.add_weight(id)
+    }
+
+    /// Adds the constant that `op`, which has one result, makes of constants, and a node for it: a recipe, whose bytes
+    /// are made when they are asked for, or the elements, where they are few and those of the operands are known.
+    /// Operands are weights, or values whose elements are known.
+    pub fn add_recipe(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[Option<ValueId>],
+    ) -> Result<ValueId, AddError> {
+        let op = op.into();
+        let (operands, typed) = self.typed(&op, operands)?;
+        if typed.types.len() != 1 {
+            let error = InferError::Unsupported(format!("a recipe of {} results", typed.types.len()));
+            return Err(AddError::Infer { op: op.def().name(), loc: Box::new(self.loc()), error });
+        }
+        if let Some(Known::Constant(tensor)) = typed.known.first().and_then(Option::as_ref) {
+            return self.add_constant(&tensor.clone());
+        }
+        let from = operands.iter().map(|value| value.map(|value| self.as_weight(&op, value)).transpose());
+        let from: Vec<Option<WeightId>> = from.collect::<Result<_, _>>()?;
+        let id = self.weights.to_mut().add_recipe(typed.types[0].clone(), op, &from)?;
+        self.add_weight(id)
+    }
+
+    /// The weight that a value of the graph or of the patch is.
+    pub fn weight(&self, value: ValueId) -> Option<WeightId> {
+        let producer = self.node(self.data(value)?.producer)?;
+        Weight::of(&producer.op).map(|weight| weight.id)
     }
 
     /// The constants of the graph and of the patch.
@@ -251,6 +294,24 @@ impl<'g> Patch<'g> {
     /// Checks the change as a whole.
     pub fn finish(self) -> Result<Edit, PatchError> {
         Edit::check(self)
+    }
+
+    /// `value` as an operand of a recipe of `op`.
+    fn as_weight(&mut self, op: &Op, value: ValueId) -> Result<WeightId, AddError> {
+        if let Some(weight) = self.weight(value) {
+            return Ok(weight);
+        }
+        match self.known(value).cloned() {
+            Some(Known::Constant(tensor)) => {
+                Ok(self.weights.to_mut().add_memory(tensor.ty(), tensor.bytes().clone())?)
+            }
+            _ => Err(AddError::NotConstant { op: op.def().name(), loc: Box::new(self.loc()), value }),
+        }
+    }
+
+    /// How messages say where a node of the patch is from.
+    fn loc(&self) -> Loc {
+        Loc::rewritten(self.rule, [])
     }
 
     /// How messages name a value.

@@ -8,7 +8,7 @@ use super::ValueId;
 use crate::ops::{Arity, Fact, InferError, Inputs, Op, OpTraits, OpVariant, Operands, Types, Weight};
 use crate::tensor::Tensor;
 use crate::types::{Known, TensorType};
-use crate::weights::Weights;
+use crate::weights::{Source, Weights};
 
 /// Results with more elements than this are not evaluated while a graph is built: shapes are small.
 const MAX_KNOWN_ELEMENTS: i64 = 1024;
@@ -93,7 +93,10 @@ fn known_results(
         return SmallVec::new();
     }
     if let Some(weight) = op_weight(op) {
-        return smallvec![weights.tensor(weight.id).ok().map(Known::Constant)];
+        // A recipe of few elements may rest on large weights, which are not read while a graph is built.
+        let is_recipe = matches!(weights.source(weight.id), Source::Recipe { .. });
+        let tensor = if is_recipe { None } else { weights.tensor(weight.id).ok() };
+        return smallvec![tensor.map(Known::Constant)];
     }
     if !op.def().traits().contains(OpTraits::PURE) || facts.is_empty() {
         return SmallVec::new();

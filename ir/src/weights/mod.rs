@@ -6,6 +6,7 @@
 mod digest;
 mod entries;
 mod mapped;
+mod recipe;
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -20,7 +21,7 @@ use entries::Entries;
 pub use mapped::MappedFile;
 
 use crate::entity::entity;
-use crate::ops::{EvalError, Inputs, Op};
+use crate::ops::{EvalError, Op};
 use crate::tensor::{Sizes, Tensor, TensorError};
 use crate::types::TensorType;
 
@@ -57,8 +58,8 @@ pub enum Source {
     Recipe {
         /// The operation; it has one result.
         op: Op,
-        /// Its operands.
-        from: SmallVec<[WeightId; 2]>,
+        /// Its operands, which were there before; `None` where an optional one is left out.
+        from: SmallVec<[Option<WeightId>; 2]>,
     },
 }
 
@@ -91,6 +92,12 @@ pub enum WeightError {
         path: PathBuf,
         /// What went wrong.
         error: io::Error,
+    },
+    /// There is no such weight.
+    #[error("weight {weight} is not in the graph")]
+    Missing {
+        /// What was asked for.
+        weight: WeightId,
     },
     /// A recipe could not be evaluated.
     #[error("recipe `{op}`: {error}")]
@@ -140,8 +147,17 @@ impl Weights {
     }
 
     /// Adds the weight that `op` makes of `from`. `ty` is the type rule's; it is checked when the bytes are made.
-    pub fn add_recipe(&mut self, ty: TensorType, op: Op, from: &[WeightId]) -> Result<WeightId, WeightError> {
+    /// [`Patch::add_recipe`](crate::graph::Patch::add_recipe) finds the type by itself.
+    pub fn add_recipe(
+        &mut self,
+        ty: TensorType,
+        op: Op,
+        from: &[Option<WeightId>],
+    ) -> Result<WeightId, WeightError> {
         sizes(&ty)?;
+        if let Some(weight) = from.iter().flatten().find(|weight| self.entries.get(**weight).is_none()) {
+            return Err(WeightError::Missing { weight: *weight });
+        }
         Ok(self.entries.push(Entry { ty, source: Source::Recipe { op, from: from.into() } }))
     }
 
@@ -173,7 +189,7 @@ impl Weights {
                 range: range.clone(),
                 length: file.len(),
             })?,
-            Source::Recipe { op, from } => return self.evaluate(ty, op, from),
+            Source::Recipe { .. } => return recipe::evaluate(self, weight),
         };
         Ok(Tensor::new(ty.dtype, &sizes(ty)?, bytes)?)
     }
@@ -203,18 +219,6 @@ impl Weights {
         let mut hasher = digest::Hasher::new(&self.entries[weight].ty);
         self.stream(weight, &mut hasher)?;
         Ok(hasher.finish())
-    }
-
-    fn evaluate(&self, ty: &TensorType, op: &Op, from: &[WeightId]) -> Result<Tensor, WeightError> {
-        let operands: Result<Vec<Option<Tensor>>, WeightError> =
-            from.iter().map(|weight| self.tensor(*weight).map(Some)).collect();
-        let recipe = |error| WeightError::Recipe { op: op.def().name(), error };
-        let inputs = operands?;
-        let mut results = op
-            .def()
-            .eval(&Inputs::new(op.def().operands(), &inputs), std::slice::from_ref(ty))
-            .map_err(recipe)?;
-        results.pop().ok_or_else(|| recipe(EvalError::Unsupported("the operation has no result".to_owned())))
     }
 }
 

@@ -1,0 +1,159 @@
+//! Making the bytes of recipes.
+//!
+//! A recipe may rest on others, thousands deep, and several may share one. So the recipes that a weight needs are found
+//! first, then computed in order, each once, and each is dropped after the last that needs it. The order is that of the
+//! ids: a recipe is added after what it is made of.
+
+use std::collections::BTreeMap;
+
+use super::{Source, WeightError, WeightId, Weights, sizes};
+use crate::ops::{EvalError, Inputs, Op};
+use crate::tensor::Tensor;
+use crate::types::TensorType;
+
+/// Computes the elements of the recipe `wanted`.
+pub(super) fn evaluate(weights: &Weights, wanted: WeightId) -> Result<Tensor, WeightError> {
+    let mut pending = readers(weights, wanted);
+    let mut made: BTreeMap<WeightId, Tensor> = BTreeMap::new();
+    let order: Vec<WeightId> = pending.keys().copied().collect();
+    for weight in order {
+        let Source::Recipe { op, from } = weights.source(weight) else { continue };
+        let operand = |from: &Option<WeightId>| match from {
+            Some(from) => {
+                made.get(from).map_or_else(|| weights.tensor(*from), |made| Ok(made.clone())).map(Some)
+            }
+            None => Ok(None),
+        };
+        let operands: Vec<Option<Tensor>> = from.iter().map(operand).collect::<Result<_, _>>()?;
+        for from in from.iter().flatten() {
+            if let Some(count) = pending.get_mut(from) {
+                *count -= 1;
+                if *count == 0 {
+                    made.remove(from);
+                }
+            }
+        }
+        made.insert(weight, cook(&weights.entries[weight].ty, op, &operands)?);
+    }
+    made.remove(&wanted).ok_or(WeightError::Missing { weight: wanted })
+}
+
+/// The recipes that `wanted` needs, itself included, with how often each is read on the way to it.
+fn readers(weights: &Weights, wanted: WeightId) -> BTreeMap<WeightId, usize> {
+    let mut pending = BTreeMap::from([(wanted, 0)]);
+    let mut waiting = vec![wanted];
+    while let Some(weight) = waiting.pop() {
+        let Source::Recipe { from, .. } = weights.source(weight) else { continue };
+        let is_recipe = |from: &&WeightId| matches!(weights.source(**from), Source::Recipe { .. });
+        for from in from.iter().flatten().filter(is_recipe) {
+            let count = pending.entry(*from).or_insert_with(|| {
+                waiting.push(*from);
+                0
+            });
+            *count += 1;
+        }
+    }
+    pending
+}
+
+/// The result of `op`, which must be of type `ty`.
+fn cook(ty: &TensorType, op: &Op, operands: &[Option<Tensor>]) -> Result<Tensor, WeightError> {
+    let recipe = |error| WeightError::Recipe { op: op.def().name(), error };
+    let inputs = Inputs::new(op.def().operands(), operands);
+    let mut results = op.def().eval(&inputs, std::slice::from_ref(ty)).map_err(recipe)?;
+    let tensor = results
+        .pop()
+        .ok_or_else(|| recipe(EvalError::Unsupported("the operation has no result".to_owned())))?;
+    if tensor.dtype() == ty.dtype && tensor.sizes() == &sizes(ty)?[..] {
+        return Ok(tensor);
+    }
+    Err(recipe(EvalError::Unsupported(format!("it makes {} where {ty} was promised", tensor.ty()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::DType;
+    use crate::ops::{Add, Clip, Neg, Transpose};
+
+    fn vector(weights: &mut Weights, values: &[f32]) -> WeightId {
+        let tensor = Tensor::from_vec(&[values.len()], values.to_vec()).expect("a vector");
+        weights.add_memory(tensor.ty(), tensor.bytes().clone()).expect("its own bytes")
+    }
+
+    fn elements(weights: &Weights, weight: WeightId) -> Vec<f32> {
+        weights.tensor(weight).expect("computed").to_f32().expect("floats").into_owned()
+    }
+
+    fn f32_vector(length: u64) -> TensorType {
+        TensorType::known(DType::F32, &[length])
+    }
+
+    #[test]
+    fn a_chain_of_any_depth_is_computed() {
+        let mut weights = Weights::default();
+        let mut last = vector(&mut weights, &[1.0, -2.0]);
+        for _ in 0..100_001 {
+            last = weights
+                .add_recipe(f32_vector(2), Neg.into(), &[Some(last)])
+                .expect("an operand that is there");
+        }
+        assert_eq!(elements(&weights, last), [-1.0, 2.0]);
+    }
+
+    #[test]
+    fn what_several_recipes_share_is_computed_once() {
+        // Each recipe reads the one before twice: without sharing there would be 2^60 additions.
+        let mut weights = Weights::default();
+        let mut last = vector(&mut weights, &[1.0]);
+        for _ in 0..60 {
+            let twice = [Some(last), Some(last)];
+            last = weights.add_recipe(f32_vector(1), Add.into(), &twice).expect("operands that are there");
+        }
+        assert_eq!(elements(&weights, last), [2f32.powi(60)]);
+    }
+
+    #[test]
+    fn operands_may_be_left_out() {
+        let mut weights = Weights::default();
+        let (x, max) = (vector(&mut weights, &[1.0, 5.0]), vector(&mut weights, &[3.0]));
+        let clipped = weights.add_recipe(f32_vector(2), Clip.into(), &[Some(x), None, Some(max)]);
+        assert_eq!(elements(&weights, clipped.expect("operands that are there")), [1.0, 3.0]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        let mut weights = Weights::default();
+        let other = vector(&mut Weights::default(), &[1.0]);
+        let error =
+            weights.add_recipe(f32_vector(1), Neg.into(), &[Some(other)]).expect_err("of another table");
+        assert_eq!(error.to_string(), "weight w0 is not in the graph");
+    }
+
+    #[test]
+    fn another_type_than_promised_is_an_error() {
+        let mut weights = Weights::default();
+        let x = vector(&mut weights, &[1.0, 5.0]);
+        let wrong = weights.add_recipe(f32_vector(3), Neg.into(), &[Some(x)]).expect("not looked at yet");
+        let error = weights.tensor(wrong).expect_err("two elements are not three");
+        assert_eq!(
+            error.to_string(),
+            "recipe `neg`: not supported: it makes f32[2] where f32[3] was promised"
+        );
+    }
+
+    #[test]
+    fn equal_bytes_have_equal_digests_however_they_are_made() {
+        let mut weights = Weights::default();
+        let tensor = Tensor::from_vec(&[2, 3], vec![1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).expect("a matrix");
+        let x = weights.add_memory(tensor.ty(), tensor.bytes().clone()).expect("its own bytes");
+        let ty = TensorType::known(DType::F32, &[3, 2]);
+        let made = weights.add_recipe(ty.clone(), Transpose::default().into(), &[Some(x)]).expect("typed");
+        let swapped = Tensor::from_vec(&[3, 2], vec![1f32, 4.0, 2.0, 5.0, 3.0, 6.0]).expect("a matrix");
+        let stored = weights.add_memory(ty, swapped.bytes().clone()).expect("its own bytes");
+        assert_eq!(weights.digest(made).expect("computed"), weights.digest(stored).expect("read"));
+        let mut streamed = Vec::new();
+        weights.stream(made, &mut streamed).expect("computed");
+        assert_eq!(streamed, swapped.bytes()[..]);
+    }
+}
