@@ -58,6 +58,8 @@ passes! {
     attention {
     }
     lower {
+        convert_floats => ConvertFloats,
+        specialize => Specialize,
     }
     layout {
     }
