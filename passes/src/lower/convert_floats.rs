@@ -94,7 +94,7 @@ impl ConvertFloats {
     fn constant(&self, weight: &Weight, patch: &mut Patch<'_>) -> Result<NodeId, PassError> {
         let ty = TensorType { dtype: self.to, ..weight.ty.clone() };
         let cast = Cast { to: self.to, ..Cast::default() };
-        let id = patch.weights_mut().add_recipe(ty.clone(), cast.into(), &[weight.id])?;
+        let id = patch.weights_mut().add_recipe(ty.clone(), cast.into(), &[Some(weight.id)])?;
         Ok(patch.add(Weight { id, ty }, &[])?)
     }
 }
