@@ -4,7 +4,8 @@ use quad_ir::dtype::DType;
 use quad_ir::graph::{AddError, Patch, ValueId};
 use quad_ir::ops::{Op, Reshape, Transpose};
 use quad_ir::tensor::Tensor;
-use quad_ir::types::TensorType;
+use quad_ir::types::{Known, Shape, TensorType};
+use quad_ir::weights::WeightError;
 
 /// Short forms of [`Patch::add_value`].
 pub trait Emit {
@@ -25,12 +26,20 @@ pub trait Emit {
 
     /// The result of `op`, which has one, on `operands`, of which optional ones may be left out.
     fn op(&mut self, op: impl Into<Op>, operands: &[Option<ValueId>]) -> Result<ValueId, AddError>;
+
+    /// The result of `op`, which has one: a constant made by a recipe where all operands are constant, else a node.
+    fn derived(&mut self, op: impl Into<Op>, operands: &[ValueId]) -> Result<ValueId, AddError>;
+
+    /// `x`, most often a constant, with sizes `sizes`; `x` itself when it has them.
+    fn sized(&mut self, x: ValueId, sizes: &[u64]) -> Result<ValueId, AddError>;
+
+    /// A constant of `sizes` whose elements are all `value`, of a float type.
+    fn filled(&mut self, dtype: DType, sizes: &[u64], value: f64) -> Result<ValueId, AddError>;
 }
 
 impl Emit for Patch<'_> {
     fn integers(&mut self, values: &[i64]) -> Result<ValueId, AddError> {
-        let tensor = Tensor::from_vec(&[values.len()], values.to_vec())
-            .map_err(quad_ir::weights::WeightError::from)?;
+        let tensor = Tensor::from_vec(&[values.len()], values.to_vec()).map_err(WeightError::from)?;
         self.add_constant(&tensor)
     }
 
@@ -42,7 +51,7 @@ impl Emit for Patch<'_> {
         } else {
             Tensor::from_f32(dtype, &[], &[value as f32])
         };
-        self.add_constant(&tensor.map_err(quad_ir::weights::WeightError::from)?)
+        self.add_constant(&tensor.map_err(WeightError::from)?)
     }
 
     fn reshape(&mut self, x: ValueId, sizes: &[i64]) -> Result<ValueId, AddError> {
@@ -65,5 +74,50 @@ impl Emit for Patch<'_> {
     fn op(&mut self, op: impl Into<Op>, operands: &[Option<ValueId>]) -> Result<ValueId, AddError> {
         let node = self.add(op, operands)?;
         Ok(self.results(node)[0])
+    }
+
+    fn derived(&mut self, op: impl Into<Op>, operands: &[ValueId]) -> Result<ValueId, AddError> {
+        let is_constant = |value: &ValueId| {
+            self.weight(*value).is_some() || self.known(*value).and_then(Known::constant).is_some()
+        };
+        if !operands.iter().all(is_constant) {
+            return self.add_value(op, operands);
+        }
+        let operands: Vec<Option<ValueId>> = operands.iter().copied().map(Some).collect();
+        self.add_recipe(op, &operands)
+    }
+
+    fn sized(&mut self, x: ValueId, sizes: &[u64]) -> Result<ValueId, AddError> {
+        if self.ty(x).and_then(|ty| ty.shape.as_known()).is_some_and(|found| found[..] == *sizes) {
+            return Ok(x);
+        }
+        let wanted: Vec<usize> = sizes.iter().map(|size| *size as usize).collect();
+        if let Some(tensor) = self.known(x).and_then(Known::constant) {
+            let tensor = tensor.reshaped(&wanted).map_err(WeightError::from)?;
+            return self.add_constant(&tensor);
+        }
+        let shape: Vec<i64> = sizes.iter().map(|size| size.cast_signed()).collect();
+        let op = Reshape { allowzero: sizes.contains(&0) };
+        let (Some(weight), Some(ty)) = (self.weight(x), self.ty(x)) else {
+            let shape = self.integers(&shape)?;
+            return self.add_value(op, &[x, shape]);
+        };
+        // No node for the shape: only the recipe reads it.
+        let ty = TensorType::new(ty.dtype, Shape::known(sizes));
+        let shape = Tensor::from_vec(&[shape.len()], shape).map_err(WeightError::from)?;
+        let weights = self.weights_mut();
+        let shape = weights.add_memory(shape.ty(), shape.bytes().clone())?;
+        let recipe = weights.add_recipe(ty, op.into(), &[Some(weight), Some(shape)])?;
+        self.add_weight(recipe)
+    }
+
+    fn filled(&mut self, dtype: DType, sizes: &[u64], value: f64) -> Result<ValueId, AddError> {
+        let sizes: Vec<usize> = sizes.iter().map(|size| *size as usize).collect();
+        let count = sizes.iter().product();
+        let tensor = match dtype {
+            DType::F64 => Tensor::from_vec(&sizes, vec![value; count]),
+            _ => Tensor::from_f32(dtype, &sizes, &vec![value as f32; count]),
+        };
+        self.add_constant(&tensor.map_err(WeightError::from)?)
     }
 }

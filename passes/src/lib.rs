@@ -7,6 +7,7 @@
 //!
 //! Passes are found by name in a [`Registry`](registry::Registry), which is an explicit list.
 
+pub mod algebra;
 pub mod check;
 pub mod context;
 pub mod emit;
@@ -15,7 +16,6 @@ pub mod pass;
 pub mod pattern;
 pub mod pipeline;
 pub mod pipelines;
-mod rebuild;
 pub mod registry;
 pub mod rule;
 pub mod runner;

@@ -1,5 +1,6 @@
 //! What rules ask of a graph: small questions that read well in a row.
 
+use quad_ir::dtype::DType;
 use quad_ir::graph::{NodeRef, ValueRef};
 use quad_ir::ops::{Cast, OpTraits, OpVariant};
 use smallvec::SmallVec;
@@ -21,8 +22,12 @@ pub fn uniform(value: ValueRef<'_>) -> Option<f64> {
 
 /// Whether all elements of `value` are known to be `number`, as exactly as its element type can say it.
 pub fn is_uniform(value: ValueRef<'_>, number: f64) -> bool {
-    let Some(found) = uniform(value) else { return false };
-    let tolerance = number.abs() * if value.ty().dtype.bits() < 32 { 2e-3 } else { 1e-6 };
+    uniform(value).is_some_and(|found| is_about(found, number, value.ty().dtype))
+}
+
+/// Whether `found`, computed from constants of type `dtype`, is `number` but for their rounding.
+pub fn is_about(found: f64, number: f64, dtype: DType) -> bool {
+    let tolerance = number.abs() * if dtype.bits() < 32 { 2e-3 } else { 1e-6 };
     (found - number).abs() <= tolerance
 }
 

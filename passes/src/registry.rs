@@ -52,14 +52,17 @@ passes! {
         dce => Dce,
     }
     fuse {
+        gelu => FuseGelu,
+        group_norm => FuseGroupNorm,
+        layer_norm => FuseLayerNorm,
+        rms_norm => FuseRmsNorm,
+        silu => FuseSilu,
     }
     fold {
     }
     attention {
     }
     lower {
-        convert_floats => ConvertFloats,
-        specialize => Specialize,
     }
     layout {
     }

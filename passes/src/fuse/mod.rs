@@ -1,1 +1,9 @@
-//! Several operations recognised as one.
+//! Several operations recognized as one.
+
+mod affine;
+pub mod gelu;
+pub mod group_norm;
+pub mod layer_norm;
+pub mod rms_norm;
+pub mod silu;
+mod standardized;

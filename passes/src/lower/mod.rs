@@ -1,4 +1,1 @@
 //! Operations that targets lack, in terms of others.
-
-pub mod convert_floats;
-pub mod specialize;
