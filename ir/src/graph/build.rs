@@ -1,6 +1,5 @@
 //! Building: adding typed nodes, naming values, choosing outputs.
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::typing::{MAX_KNOWN_TOTAL, Typed, op_weight, trim_absent, type_node};
@@ -120,8 +119,7 @@ impl Graph {
 
     /// Adds a weight that holds `tensor`, and a node for it.
     pub fn add_constant(&mut self, tensor: &Tensor, loc: Loc) -> Result<ValueId, AddError> {
-        let bytes: Bytes = tensor.bytes().clone();
-        let id = self.weights.add_memory(tensor.ty(), bytes)?;
+        let id = self.weights.add_tensor(tensor)?;
         self.add_weight(id, loc)
     }
 

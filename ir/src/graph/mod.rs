@@ -25,6 +25,7 @@ pub use build::{AddError, Misplaced};
 pub use compact::Renumbering;
 pub use edit::{Edit, StaleEdit};
 pub use patch::{Patch, PatchError};
+pub(crate) use typing::{type_node, weight_fact};
 pub use view::{NodeRef, ValueRef};
 
 use crate::entity::{EntityMap, entity};

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use super::build::check_weight;
@@ -16,7 +17,7 @@ use super::{AddError, Graph, NodeData, NodeId, ValueData, ValueId};
 use crate::entity::Entity;
 use crate::loc::{Loc, Name};
 use crate::ops::source::Binding;
-use crate::ops::{Fact, InferError, Input, Op, OpVariant, Weight};
+use crate::ops::{Fact, Input, Op, OpVariant, Weight};
 use crate::tensor::Tensor;
 use crate::types::{Known, SymId, SymTable, TensorType};
 use crate::weights::{WeightId, Weights};
@@ -36,6 +37,8 @@ pub struct Patch<'g> {
     pub(super) weights: Cow<'g, Weights>,
     pub(super) symbols: Cow<'g, SymTable>,
     pub(super) replaced: BTreeMap<ValueId, ValueId>,
+    /// The values of `replaced`.
+    replacements: FxHashSet<ValueId>,
     pub(super) erased: BTreeSet<NodeId>,
     pub(super) known_elements: usize,
 }
@@ -116,6 +119,7 @@ impl<'g> Patch<'g> {
             weights: Cow::Borrowed(&graph.weights),
             symbols: Cow::Borrowed(&graph.symbols),
             replaced: BTreeMap::new(),
+            replacements: FxHashSet::default(),
             erased: BTreeSet::new(),
             known_elements: graph.known_elements,
         }
@@ -134,34 +138,20 @@ impl<'g> Patch<'g> {
     /// Adds a node, with result types from the operation's type rule. Operands are values of the graph or of the patch.
     pub fn add(&mut self, op: impl Into<Op>, operands: &[Option<ValueId>]) -> Result<NodeId, AddError> {
         let op = op.into();
-        let (operands, typed) = self.typed(&op, operands)?;
-        let operands = operands.into();
-        Ok(self.stage(op, operands, typed))
-    }
-
-    /// The operands as they are kept, and what the type rule makes of them.
-    fn typed<'o>(
-        &self,
-        op: &Op,
-        operands: &'o [Option<ValueId>],
-    ) -> Result<(&'o [Option<ValueId>], Typed), AddError> {
-        let operands = trim_absent(op, operands);
-        check_weight(op, &self.weights)?;
+        let operands = trim_absent(&op, operands);
+        let loc = || Box::new(Loc::rewritten(self.rule, []));
+        check_weight(&op, &self.weights)?;
         if let Some(value) = operands.iter().flatten().find(|value| self.data(**value).is_none()) {
-            return Err(AddError::NoSuchValue {
-                op: op.def().name(),
-                loc: Box::new(self.loc()),
-                value: *value,
-            });
+            return Err(AddError::NoSuchValue { op: op.def().name(), loc: loc(), value: *value });
         }
         let fact = |value: ValueId| {
             let data = self.data(value)?;
             Some(Fact { ty: data.ty.clone(), known: data.known.clone() })
         };
         let facts: Vec<Option<Fact>> = operands.iter().map(|value| value.and_then(fact)).collect();
-        match type_node(op, &facts, &self.weights, self.symbols.len()) {
-            Ok(typed) => Ok((operands, typed)),
-            Err(error) => Err(AddError::Infer { op: op.def().name(), loc: Box::new(self.loc()), error }),
+        match type_node(&op, &facts, &self.weights, self.symbols.len()) {
+            Ok(typed) => Ok(self.stage(op, operands.into(), typed)),
+            Err(error) => Err(AddError::Infer { op: op.def().name(), loc: loc(), error }),
         }
     }
 
@@ -189,30 +179,22 @@ impl<'g> Patch<'g> {
 
     /// Adds a weight that holds `tensor`, and a node for it.
     pub fn add_constant(&mut self, tensor: &Tensor) -> Result<ValueId, AddError> {
-        let id = self.weights.to_mut().add_memory(tensor.ty(), tensor.bytes().clone())?;
+        let id = self.weights.to_mut().add_tensor(tensor)?;
         self.add_weight(id)
     }
 
-    /// Adds the constant that `op`, which has one result, makes of constants, and a node for it: a recipe, whose bytes
-    /// are made when they are asked for, or the elements, where they are few and those of the operands are known.
-    /// Operands are weights, or values whose elements are known.
+    /// Adds what [`Weights::derive`] makes of `operands`, and a node for it. Operands are weights, or values whose
+    /// elements are known.
     pub fn add_recipe(
         &mut self,
         op: impl Into<Op>,
         operands: &[Option<ValueId>],
     ) -> Result<ValueId, AddError> {
         let op = op.into();
-        let (operands, typed) = self.typed(&op, operands)?;
-        if typed.types.len() != 1 {
-            let error = InferError::Unsupported(format!("a recipe of {} results", typed.types.len()));
-            return Err(AddError::Infer { op: op.def().name(), loc: Box::new(self.loc()), error });
-        }
-        if let Some(Known::Constant(tensor)) = typed.known.first().and_then(Option::as_ref) {
-            return self.add_constant(&tensor.clone());
-        }
-        let from = operands.iter().map(|value| value.map(|value| self.as_weight(&op, value)).transpose());
+        let operands = trim_absent(&op, operands).iter();
+        let from = operands.map(|value| value.map(|value| self.as_weight(&op, value)).transpose());
         let from: Vec<Option<WeightId>> = from.collect::<Result<_, _>>()?;
-        let id = self.weights.to_mut().add_recipe(typed.types[0].clone(), op, &from)?;
+        let id = self.weights.to_mut().derive(op, &from)?;
         self.add_weight(id)
     }
 
@@ -272,12 +254,12 @@ impl<'g> Patch<'g> {
             return Err(PatchError::Type { rule, old, expected: show(expected), new, found: show(found) });
         }
         // Which of two replacements comes first must not matter, so there may be no chain of them.
-        let is_new = |value: ValueId| self.replaced.values().any(|new| *new == value);
         let chained = [old, new].into_iter().find(|value| self.replaced.contains_key(value));
-        if let Some(value) = chained.or((old == new || is_new(old)).then_some(old)) {
+        if let Some(value) = chained.or((old == new || self.replacements.contains(&old)).then_some(old)) {
             return Err(PatchError::ReplacedTwice { rule, value: self.describe(value) });
         }
         self.replaced.insert(old, new);
+        self.replacements.insert(new);
         Ok(())
     }
 
@@ -301,17 +283,11 @@ impl<'g> Patch<'g> {
         if let Some(weight) = self.weight(value) {
             return Ok(weight);
         }
-        match self.known(value).cloned() {
-            Some(Known::Constant(tensor)) => {
-                Ok(self.weights.to_mut().add_memory(tensor.ty(), tensor.bytes().clone())?)
-            }
-            _ => Err(AddError::NotConstant { op: op.def().name(), loc: Box::new(self.loc()), value }),
+        if let Some(Known::Constant(tensor)) = self.known(value).cloned() {
+            return Ok(self.weights.to_mut().add_tensor(&tensor)?);
         }
-    }
-
-    /// How messages say where a node of the patch is from.
-    fn loc(&self) -> Loc {
-        Loc::rewritten(self.rule, [])
+        let loc = Box::new(Loc::rewritten(self.rule, []));
+        Err(AddError::NotConstant { op: op.def().name(), loc, value })
     }
 
     /// How messages name a value.

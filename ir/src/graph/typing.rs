@@ -8,7 +8,7 @@ use super::ValueId;
 use crate::ops::{Arity, Fact, InferError, Inputs, Op, OpTraits, OpVariant, Operands, Types, Weight};
 use crate::tensor::Tensor;
 use crate::types::{Known, TensorType};
-use crate::weights::{Source, Weights};
+use crate::weights::{Source, WeightId, Weights};
 
 /// Results with more elements than this are not evaluated while a graph is built: shapes are small.
 const MAX_KNOWN_ELEMENTS: i64 = 1024;
@@ -22,10 +22,10 @@ const MAX_RESULTS: usize = 1 << 15;
 
 /// A node's results before the node exists.
 #[derive(Debug)]
-pub(super) struct Typed {
-    pub(super) types: Types,
+pub(crate) struct Typed {
+    pub(crate) types: Types,
     /// What is known of the results' elements, one entry per type.
-    pub(super) known: SmallVec<[Option<Known>; 1]>,
+    pub(crate) known: SmallVec<[Option<Known>; 1]>,
     /// How many symbols the graph has with the fresh ones of `types`.
     pub(super) symbols: usize,
 }
@@ -38,7 +38,7 @@ impl Typed {
 }
 
 /// Types `op` on operands of which `facts` are known, in a graph with `symbols` symbols.
-pub(super) fn type_node(
+pub(crate) fn type_node(
     op: &Op,
     facts: &[Option<Fact>],
     weights: &Weights,
@@ -85,18 +85,11 @@ fn known_results(
     weights: &Weights,
     types: &[TensorType],
 ) -> SmallVec<[Option<Known>; 1]> {
-    let small = |ty: &TensorType| {
-        let elements = ty.shape.elements().and_then(|count| count.as_constant());
-        elements.is_some_and(|count| (0..=MAX_KNOWN_ELEMENTS).contains(&count))
-    };
-    if !types.iter().all(small) {
+    if !types.iter().all(is_small) {
         return SmallVec::new();
     }
     if let Some(weight) = op_weight(op) {
-        // A recipe of few elements may rest on large weights, which are not read while a graph is built.
-        let is_recipe = matches!(weights.source(weight.id), Source::Recipe { .. });
-        let tensor = if is_recipe { None } else { weights.tensor(weight.id).ok() };
-        return smallvec![tensor.map(Known::Constant)];
+        return smallvec![known_weight(weights, weight.id)];
     }
     if !op.def().traits().contains(OpTraits::PURE) || facts.is_empty() {
         return SmallVec::new();
@@ -108,6 +101,26 @@ fn known_results(
     // An operation that cannot be evaluated here says so when the graph runs.
     let results = op.def().eval(&Inputs::new(op.def().operands(), &tensors), types).unwrap_or_default();
     results.into_iter().map(|tensor| Some(Known::Constant(tensor))).collect()
+}
+
+/// What type rules see of a weight, or `None` when it is of another table.
+pub(crate) fn weight_fact(weights: &Weights, weight: WeightId) -> Option<Fact> {
+    let ty = weights.ty(weight)?;
+    let known = if is_small(ty) { known_weight(weights, weight) } else { None };
+    Some(Fact { ty: ty.clone(), known })
+}
+
+/// The elements of a small weight. A recipe of few elements may rest on large weights, which are not read while a graph
+/// is built.
+fn known_weight(weights: &Weights, weight: WeightId) -> Option<Known> {
+    let is_recipe = matches!(weights.source(weight), Source::Recipe { .. });
+    if is_recipe { None } else { weights.tensor(weight).ok().map(Known::Constant) }
+}
+
+/// Whether a value of type `ty` is one whose elements are looked at.
+fn is_small(ty: &TensorType) -> bool {
+    let elements = ty.shape.elements().and_then(|count| count.as_constant());
+    elements.is_some_and(|count| (0..=MAX_KNOWN_ELEMENTS).contains(&count))
 }
 
 /// The operands' elements, when all of them are numbers.

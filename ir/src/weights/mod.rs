@@ -119,6 +119,11 @@ impl Weights {
         Ok(self.entries.push(Entry { ty, source: Source::Memory(bytes) }))
     }
 
+    /// Adds a weight that holds `tensor`.
+    pub fn add_tensor(&mut self, tensor: &Tensor) -> Result<WeightId, WeightError> {
+        self.add_memory(tensor.ty(), tensor.bytes().clone())
+    }
+
     /// Adds a weight that is `range` of `file`.
     pub fn add_file(
         &mut self,
@@ -147,7 +152,7 @@ impl Weights {
     }
 
     /// Adds the weight that `op` makes of `from`. `ty` is the type rule's; it is checked when the bytes are made.
-    /// [`Patch::add_recipe`](crate::graph::Patch::add_recipe) finds the type by itself.
+    /// [`derive`](Self::derive) finds it by itself.
     pub fn add_recipe(
         &mut self,
         ty: TensorType,

@@ -7,9 +7,35 @@
 use std::collections::BTreeMap;
 
 use super::{Source, WeightError, WeightId, Weights, sizes};
-use crate::ops::{EvalError, Inputs, Op};
+use crate::graph::{type_node, weight_fact};
+use crate::ops::{EvalError, Fact, Inputs, Op};
 use crate::tensor::Tensor;
-use crate::types::TensorType;
+use crate::types::{Known, TensorType};
+
+impl Weights {
+    /// Adds the weight that `op`, which has one result, makes of `from`, typed by its rule: a recipe, whose bytes are
+    /// made when they are asked for, or the elements, where they are few and `from` holds few elements, too.
+    pub fn derive(&mut self, op: impl Into<Op>, from: &[Option<WeightId>]) -> Result<WeightId, WeightError> {
+        let op = op.into();
+        let fact = |weight: &Option<WeightId>| match weight {
+            Some(weight) => {
+                weight_fact(self, *weight).map(Some).ok_or(WeightError::Missing { weight: *weight })
+            }
+            None => Ok(None),
+        };
+        let facts: Vec<Option<Fact>> = from.iter().map(fact).collect::<Result<_, _>>()?;
+        let recipe = |error| WeightError::Recipe { op: op.def().name(), error };
+        let typed = type_node(&op, &facts, self, 0).map_err(|error| recipe(error.into()))?;
+        let [ty] = &typed.types[..] else {
+            let results = format!("a recipe of {} results", typed.types.len());
+            return Err(recipe(EvalError::Unsupported(results)));
+        };
+        match &typed.known[0] {
+            Some(Known::Constant(tensor)) => self.add_memory(ty.clone(), tensor.bytes().clone()),
+            _ => self.add_recipe(ty.clone(), op, from),
+        }
+    }
+}
 
 /// Computes the elements of the recipe `wanted`.
 pub(super) fn evaluate(weights: &Weights, wanted: WeightId) -> Result<Tensor, WeightError> {
@@ -74,7 +100,7 @@ fn cook(ty: &TensorType, op: &Op, operands: &[Option<Tensor>]) -> Result<Tensor,
 mod tests {
     use super::*;
     use crate::dtype::DType;
-    use crate::ops::{Add, Clip, Neg, Transpose};
+    use crate::ops::{Add, Clip, Neg, ReduceMax, Split, Transpose};
 
     fn vector(weights: &mut Weights, values: &[f32]) -> WeightId {
         let tensor = Tensor::from_vec(&[values.len()], values.to_vec()).expect("a vector");
@@ -119,6 +145,33 @@ mod tests {
         let (x, max) = (vector(&mut weights, &[1.0, 5.0]), vector(&mut weights, &[3.0]));
         let clipped = weights.add_recipe(f32_vector(2), Clip.into(), &[Some(x), None, Some(max)]);
         assert_eq!(elements(&weights, clipped.expect("operands that are there")), [1.0, 3.0]);
+    }
+
+    #[test]
+    fn few_elements_are_computed_at_once() {
+        let mut weights = Weights::default();
+        let (small, large) = (vector(&mut weights, &[1.0, 2.0]), vector(&mut weights, &[1.0; 2000]));
+        let sum = weights.derive(Add, &[Some(small), Some(small)]).expect("typed");
+        assert!(matches!(weights.source(sum), Source::Memory(_)));
+        assert_eq!(elements(&weights, sum), [2.0, 4.0]);
+        // Of a large weight not even few elements are: it would have to be read.
+        let largest = weights.derive(ReduceMax::default(), &[Some(large)]).expect("typed");
+        assert!(matches!(weights.source(largest), Source::Recipe { .. }));
+        let negated = weights.derive(Neg, &[Some(largest)]).expect("typed");
+        assert!(matches!(weights.source(negated), Source::Recipe { .. }));
+        assert_eq!(elements(&weights, negated), [-1.0]);
+    }
+
+    #[test]
+    fn operands_that_do_not_fit_are_refused() {
+        let mut weights = Weights::default();
+        let (two, three) = (vector(&mut weights, &[1.0, 2.0]), vector(&mut weights, &[1.0, 2.0, 3.0]));
+        let error = weights.derive(Add, &[Some(two), Some(three)]).expect_err("two and three elements");
+        let text = "recipe `add`: operand `b`: f32[3] does not fit, expected sizes that broadcast with [2]";
+        assert_eq!(error.to_string(), text);
+        let halves = Split { axis: 0, num_outputs: Some(2) };
+        let error = weights.derive(halves, &[Some(two)]).expect_err("two results");
+        assert_eq!(error.to_string(), "recipe `split`: not supported: a recipe of 2 results");
     }
 
     #[test]
