@@ -56,7 +56,8 @@ impl Emit for Patch<'_> {
 
     fn reshape(&mut self, x: ValueId, sizes: &[i64]) -> Result<ValueId, AddError> {
         let shape = self.integers(sizes)?;
-        self.add_value(Reshape { allowzero: true }, &[x, shape])
+        // Without it a 0 copies a size.
+        self.add_value(Reshape { allowzero: sizes.contains(&0) }, &[x, shape])
     }
 
     fn reshape_as(&mut self, x: ValueId, ty: &TensorType) -> Result<ValueId, AddError> {

@@ -2,7 +2,7 @@
 
 use quad_ir::dtype::DType;
 use quad_ir::graph::{NodeRef, ValueRef};
-use quad_ir::ops::{Cast, OpTraits, OpVariant};
+use quad_ir::ops::{Cast, OpTraits, OpVariant, Transpose};
 use smallvec::SmallVec;
 
 use crate::rule::{Skip, because};
@@ -39,6 +39,26 @@ pub fn integers(value: ValueRef<'_>) -> Option<Vec<i64>> {
 /// The sizes of `value`, when all are numbers.
 pub fn sizes(value: ValueRef<'_>) -> Option<SmallVec<[u64; 6]>> {
     value.ty().shape.as_known()
+}
+
+/// Whether the elements of `value` are known before the graph runs: it is a weight, or computed from sizes alone.
+pub fn is_constant(value: ValueRef<'_>) -> bool {
+    value.weight().is_some() || value.constant().is_some()
+}
+
+/// For each axis of the result of `transpose`, the axis of its operand `x`.
+pub fn permutation(transpose: &Transpose, x: ValueRef<'_>) -> SmallVec<[usize; 6]> {
+    match &transpose.perm {
+        Some(perm) => perm.iter().filter_map(|axis| axis_of(*axis, x)).collect(),
+        None => (0..x.ty().rank()).rev().collect(),
+    }
+}
+
+/// The axis of `value` that `axis` means; negative ones count from the end.
+pub fn axis_of(axis: i64, value: ValueRef<'_>) -> Option<usize> {
+    let rank = value.ty().rank() as i64;
+    let from_start = if axis < 0 { axis.checked_add(rank)? } else { axis };
+    usize::try_from(from_start).ok().filter(|_| from_start < rank)
 }
 
 /// The first two operands of a commutative operation, both ways round.

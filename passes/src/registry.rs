@@ -49,6 +49,9 @@ macro_rules! passes {
 
 passes! {
     clean {
+        canonicalize => Canonicalize,
+        constant_fold => ConstantFold,
+        cse => Cse,
         dce => Dce,
     }
     fuse {

@@ -24,6 +24,31 @@ pub trait Rule: fmt::Debug + Send + Sync {
     fn rewrite(&self, root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip>;
 }
 
+/// A rule without options: a name, and a function.
+#[derive(Clone, Copy, Debug)]
+pub struct FnRule {
+    /// See [`Rule::name`].
+    pub name: &'static str,
+    /// See [`Rule::roots`].
+    pub roots: &'static [OpKind],
+    /// See [`Rule::rewrite`].
+    pub rewrite: fn(NodeRef<'_>, &mut Patch<'_>) -> Result<(), Skip>,
+}
+
+impl Rule for FnRule {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn roots(&self) -> &'static [OpKind] {
+        self.roots
+    }
+
+    fn rewrite(&self, root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
+        (self.rewrite)(root, patch)
+    }
+}
+
 /// Why a rule does not fire.
 #[derive(Debug)]
 pub enum Skip {

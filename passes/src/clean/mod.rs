@@ -1,3 +1,6 @@
 //! Clean-ups that every pipeline runs between other passes.
 
+pub mod canonicalize;
+pub mod constant_fold;
+pub mod cse;
 pub mod dce;
