@@ -16,6 +16,7 @@ pub mod pass;
 pub mod pattern;
 pub mod pipeline;
 pub mod pipelines;
+mod rebuild;
 pub mod registry;
 pub mod rule;
 pub mod runner;

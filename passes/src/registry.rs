@@ -66,6 +66,8 @@ passes! {
     attention {
     }
     lower {
+        convert_floats => ConvertFloats,
+        specialize => Specialize,
     }
     layout {
     }

@@ -4,6 +4,7 @@
 pub mod conformance;
 pub mod coverage;
 pub mod filetest;
+pub mod models;
 pub mod mutate;
 pub mod operations;
 pub mod passes;

@@ -58,7 +58,7 @@ impl Edit {
         super::cycle::check(&patch)?;
         let loc = origin(&patch);
         let mut nodes = patch.nodes;
-        for node in &mut nodes {
+        for node in nodes.iter_mut().filter(|node| node.loc == Loc::Built) {
             node.loc = loc.clone();
         }
         Ok(Self {

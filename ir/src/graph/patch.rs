@@ -224,6 +224,14 @@ impl<'g> Patch<'g> {
         self.names.push((value, name.into()));
     }
 
+    /// Says where a node of the patch came from. Without it, that is the rule and what the patch replaces.
+    pub fn set_loc(&mut self, node: NodeId, loc: Loc) {
+        let index = node.index().checked_sub(self.graph.nodes.len());
+        if let Some(data) = index.and_then(|index| self.nodes.get_mut(index)) {
+            data.loc = loc;
+        }
+    }
+
     /// The results of a node of the graph or of the patch; none for any other.
     pub fn results(&self, node: NodeId) -> &[ValueId] {
         self.node(node).map_or(&[], |data| &data.results)
