@@ -23,6 +23,7 @@ pub mod runner;
 
 pub mod attention;
 pub mod clean;
+pub mod egraph;
 pub mod fold;
 pub mod fuse;
 pub mod layout;
