@@ -6,6 +6,7 @@ use quad_ir::graph::{Edit, Graph, NodeRef};
 use quad_ir::loc::{Loc, Name};
 
 use crate::pass::PassError;
+use crate::witness::{Watch, Witness};
 
 /// The surroundings of a running pass. One context serves one run of one pass.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Context {
     changes: usize,
     added: usize,
     erased: usize,
+    /// The change that took the last of the fuel.
+    witness: Option<Witness>,
 }
 
 /// Something that a pass did, or did not do and says why.
@@ -42,13 +45,6 @@ pub enum Event {
         place: Place,
         /// Why the rule did not fire.
         why: String,
-    },
-    /// Something was counted or decided that concerns no node in particular.
-    Noted {
-        /// The rule, or the pass itself.
-        rule: &'static str,
-        /// What.
-        what: String,
     },
 }
 
@@ -113,7 +109,10 @@ impl Context {
             return Ok(false);
         }
         let (added, erased) = (edit.n_added(), edit.erased().len());
+        // Only whoever limits the fuel is about to ask what its last change was.
+        let watch = (self.fuel == Some(1)).then(|| Watch::before(graph, &edit));
         graph.apply(edit)?;
+        self.witness = watch.map(|watch| watch.after(graph)).or(self.witness.take());
         self.fuel = self.fuel.map(|fuel| fuel - 1);
         self.changes += 1;
         self.added += added;
@@ -134,11 +133,6 @@ impl Context {
         }
     }
 
-    /// Tells what concerns no node in particular, such as how far a search went.
-    pub fn noted(&mut self, rule: &'static str, what: impl Into<String>) {
-        self.events.push(Event::Noted { rule, what: what.into() });
-    }
-
     /// Changes made so far.
     pub fn changes(&self) -> usize {
         self.changes
@@ -157,6 +151,11 @@ impl Context {
     /// What is left of the fuel.
     pub fn fuel(&self) -> Option<u64> {
         self.fuel
+    }
+
+    /// The surroundings of the change that took the last of the fuel, if one did.
+    pub fn witness(&self) -> Option<&Witness> {
+        self.witness.as_ref()
     }
 
     /// What happened, in order.

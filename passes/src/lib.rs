@@ -8,6 +8,7 @@
 //! Passes are found by name in a [`Registry`](registry::Registry), which is an explicit list.
 
 pub mod algebra;
+pub mod bench;
 pub mod check;
 pub mod context;
 pub mod emit;
@@ -20,10 +21,10 @@ mod rebuild;
 pub mod registry;
 pub mod rule;
 pub mod runner;
+pub mod witness;
 
 pub mod attention;
 pub mod clean;
-pub mod egraph;
 pub mod fold;
 pub mod fuse;
 pub mod layout;

@@ -69,11 +69,6 @@ passes! {
         convert_floats => ConvertFloats,
         specialize => Specialize,
     }
-    egraph {
-        move_layouts => MoveLayouts,
-        move_scales => MoveScales,
-        simplify => Simplify,
-    }
     layout {
     }
 }

@@ -14,6 +14,7 @@ use crate::context::{Context, Event};
 use crate::invariants;
 use crate::pass::{Invariants, PassError};
 use crate::pipeline::{Configured, Pipeline, Step};
+use crate::witness::Witness;
 
 /// How a pipeline is run.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ pub struct PassReport {
     pub time: Duration,
     /// Changes and near misses, in order.
     pub events: Vec<Event>,
+    /// The surroundings of the change that took the last of the fuel, if one did.
+    pub witness: Option<Witness>,
 }
 
 impl PassReport {
@@ -185,6 +188,8 @@ impl Runner<'_, '_> {
     fn list(&mut self, pipeline: &Pipeline, module: &mut Module) -> Result<(), RunError> {
         for step in &pipeline.steps {
             match step {
+                // Nothing can change any more, and what later passes require may never have been reached.
+                _ if self.fuel == Some(0) => break,
                 Step::Pass(pass) if self.options.skip.contains(pass.pass.info().name) => {}
                 Step::Pass(pass) => self.pass(pass, module)?,
                 Step::Repeat(list) => self.repeat(list, module)?,
@@ -242,6 +247,7 @@ impl Runner<'_, '_> {
             nodes_before,
             nodes_after: count(module),
             time,
+            witness: cx.witness().cloned(),
             events: cx.into_events(),
         };
         for observer in &mut *self.observers {

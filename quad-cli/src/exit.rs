@@ -15,7 +15,8 @@ pub(crate) const CODES: &str = "Exit codes:
   2   the input or the usage is at fault; the message says what and where
   70  a bug in quad; please report it";
 
-const AT_FAULT: u8 = 2;
+/// The input or the usage is at fault.
+pub(crate) const AT_FAULT: u8 = 2;
 const BUG: u8 = 70;
 
 /// How a command ended that could do its work.
@@ -36,6 +37,9 @@ pub(crate) enum Failure {
     /// Anything else, said by what failed.
     #[error(transparent)]
     Input(Box<dyn Error + Send + Sync>),
+    /// A fault of a pass, and not of the model.
+    #[error(transparent)]
+    Bug(Box<dyn Error + Send + Sync>),
 }
 
 impl Failure {
@@ -67,6 +71,10 @@ pub(crate) fn guarded(command: impl FnOnce() -> Result<Outcome, Failure>) -> Exi
         Ok(Ok(Outcome::DoesNotHold)) => ExitCode::FAILURE,
         // Whoever read the output has seen enough, as in `quad inspect | head`.
         Ok(Err(Failure::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Ok(Err(Failure::Bug(error))) => {
+            say(&report(&error.to_string()));
+            ExitCode::from(BUG)
+        }
         Ok(Err(failure)) => {
             say(&explain(&failure));
             ExitCode::from(AT_FAULT)

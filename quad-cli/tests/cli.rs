@@ -72,7 +72,19 @@ fn scratch() -> TempDir {
 fn help_explains_every_command_with_examples() {
     let help = expect(0, &quad!("--help"));
     assert!(help.contains("Exit codes:") && help.contains("70"), "{help}");
-    for command in ["inspect", "run", "compare", "conformance", "convert"] {
+    let commands = [
+        "inspect",
+        "run",
+        "compare",
+        "conformance",
+        "convert",
+        "passes",
+        "opt",
+        "explain",
+        "bisect",
+        "reduce",
+    ];
+    for command in commands {
         assert!(help.contains(command), "{help}");
         let help = expect(0, &quad!(command, "--help"));
         assert!(help.contains(&format!("quad {command} ")) && help.contains("Examples:"), "{help}");

@@ -40,7 +40,7 @@ pub use error::{ParseError, ParseErrorKind};
 pub use files::{ReadError, WriteError, read_files, write_files};
 pub use parse::parse;
 pub(crate) use print::LinePrinter;
-pub use print::{print, print_graph};
+pub use print::{print, print_graph, print_nodes};
 pub use sidecar::{Sidecar, SidecarError};
 pub use source::{MemoryWeights, NoWeights, Stored, WeightSource};
 pub use spelling::spell_attr;

@@ -1,6 +1,6 @@
 //! Printing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -27,6 +27,21 @@ pub fn print_graph(graph: &Graph) -> Result<String, WeightError> {
     let mut text = String::new();
     write_graph(&mut text, graph, &digests, 0)?;
     Ok(text)
+}
+
+/// The lines of some nodes of `graph`, in topological order, spelled as in the text of the whole graph. Large weights are
+/// named by their ids, as their bytes are not read.
+pub fn print_nodes(graph: &Graph, nodes: &BTreeSet<NodeId>) -> Result<Vec<String>, WeightError> {
+    let order = graph.topo();
+    let printer = LinePrinter::new(graph, &order);
+    let line = |node: &NodeId| match graph.node(*node).op() {
+        Op::Weight(weight) if is_literal(&weight.ty) => {
+            let name = printer.spellings.value(graph.node(*node).result().id());
+            Ok(format!("{name} = weight {} : {}", literal_text(graph, weight)?, printer.ty(&weight.ty)))
+        }
+        _ => Ok(printer.line(*node).text),
+    };
+    order.iter().filter(|node| nodes.contains(node)).map(line).collect()
 }
 
 /// As [`print`], with digests that are there already.
@@ -99,10 +114,10 @@ fn write_graph(text: &mut String, graph: &Graph, digests: &Digests, index: usize
             Op::Weight(weight) => {
                 let elements = weight_text(graph, weight, digests, index)?;
                 let (name, ty) = (spellings.value(node.result().id()), spellings.ty(&weight.ty));
-                let _ = writeln!(text, "  {name} = weight {elements} : {ty}{}", path_text(node));
+                let _ = writeln!(text, "  {name} = weight {elements} : {ty}");
             }
             _ => {
-                let _ = writeln!(text, "  {}{}", node_line(&spellings, node).text, path_text(node));
+                let _ = writeln!(text, "  {}", node_line(&spellings, node).text);
             }
         }
     }
@@ -113,11 +128,6 @@ fn write_graph(text: &mut String, graph: &Graph, digests: &Digests, index: usize
     let space = if outputs.is_empty() { "" } else { " " };
     let _ = writeln!(text, "  return{space}{}\n}}", outputs.join(", "));
     Ok(())
-}
-
-/// What is known of where the node is in the program that the model was made from.
-fn path_text(node: NodeRef<'_>) -> String {
-    node.loc().path().map(|path| format!(" from {}", quote(path))).unwrap_or_default()
 }
 
 fn input_text(spellings: &Spellings, input: ValueRef<'_>) -> String {
@@ -139,6 +149,11 @@ fn weight_text(
     if let Some(digest) = digests.get(index, weight.id) {
         return Ok(format!("\"{digest}\""));
     }
+    literal_text(graph, weight)
+}
+
+/// The elements of a small weight.
+fn literal_text(graph: &Graph, weight: &Weight) -> Result<String, WeightError> {
     let tensor = graph.weights().tensor(weight.id)?;
     let elements = write_elements(&tensor)?.join(", ");
     Ok(if tensor.rank() == 0 { elements } else { format!("[{elements}]") })

@@ -1,7 +1,13 @@
-//! The commands, one file or folder for each.
+//! The commands, each in a file or folder of its own.
 
+pub(crate) mod bisect;
 pub(crate) mod compare;
 pub(crate) mod conformance;
 pub(crate) mod convert;
+pub(crate) mod explain;
 pub(crate) mod inspect;
+pub(crate) mod opt;
+pub(crate) mod passes;
+mod pipeline;
+pub(crate) mod reduce;
 pub(crate) mod run;

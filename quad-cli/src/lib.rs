@@ -1,0 +1,78 @@
+//! The command line tool as a library: arguments in, library calls, prose and progress out.
+//!
+//! Every command is a file or folder of `commands` and ends as `exit` says. A program with passes of its own hands
+//! [`run`] a registry that has them, and is a tool that lists, runs, bisects and reduces with them:
+//!
+//! ```no_run
+//! use quad_passes::registry::Registry;
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let registry = Registry::standard(); // .with::<MyPass>("mine")
+//!     quad_cli::run(&registry, std::env::args_os())
+//! }
+//! ```
+
+mod commands;
+mod exit;
+mod open;
+mod output;
+mod progress;
+mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use quad_passes::registry::Registry;
+
+use commands::{bisect, compare, conformance, convert, explain, inspect, opt, passes, reduce, run};
+
+/// A compiler for diffusion models with LoRA adapters.
+#[derive(Debug, Parser)]
+#[command(name = "quad", version, arg_required_else_help = true, max_term_width = 100, after_help = exit::CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Inspect(inspect::Arguments),
+    Run(run::Arguments),
+    Compare(compare::Arguments),
+    Conformance(conformance::Arguments),
+    Convert(convert::Arguments),
+    Passes(passes::Arguments),
+    Opt(opt::Arguments),
+    Explain(explain::Arguments),
+    Bisect(bisect::Arguments),
+    Reduce(reduce::Arguments),
+}
+
+/// Runs the command that `arguments` are, of which the first is the name of the program, with the passes of `registry`.
+/// Prints results to standard output and messages to standard error.
+pub fn run(
+    registry: &Registry,
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            // Without a place to print to there is nobody to tell.
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(exit::AT_FAULT));
+        }
+    };
+    exit::guarded(|| match arguments.command {
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Conformance(arguments) => conformance::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
+        Command::Passes(arguments) => passes::run(&arguments, registry),
+        Command::Opt(arguments) => opt::run(&arguments, registry),
+        Command::Explain(arguments) => explain::run(&arguments, registry),
+        Command::Bisect(arguments) => bisect::run(&arguments, registry),
+        Command::Reduce(arguments) => reduce::run(&arguments, registry),
+    })
+}
