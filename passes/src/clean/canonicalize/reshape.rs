@@ -1,17 +1,24 @@
 //! Elements that stay in their order, under other sizes.
 
+use std::ops::Range;
+
 use quad_ir::graph::{NodeRef, Patch, ValueRef};
 use quad_ir::ops::{OpKind, Reshape, Transpose};
-use quad_ir::types::{Dim, Shape};
+use quad_ir::types::{Dim, DimExpr, Shape};
 
 use super::becomes;
 use crate::emit::Emit;
 use crate::pattern::{integers, made_by, permutation};
-use crate::rule::{FnRule, Skip};
+use crate::rule::{FnRule, Skip, because};
 
 pub(super) const RULES: &[FnRule] = &[
     FnRule { name: "reshape-to-own-sizes", roots: &[OpKind::Reshape], rewrite: reshape_to_own_sizes },
     FnRule { name: "reshape-of-reshape", roots: &[OpKind::Reshape], rewrite: reshape_of_reshape },
+    FnRule {
+        name: "transpose-between-reshapes",
+        roots: &[OpKind::Reshape],
+        rewrite: transpose_between_reshapes,
+    },
     FnRule { name: "sizes-as-numbers", roots: &[OpKind::Reshape], rewrite: sizes_as_numbers },
     FnRule { name: "squeeze-to-reshape", roots: RESHAPES, rewrite: squeeze_to_reshape },
     FnRule { name: "transpose-to-reshape", roots: &[OpKind::Transpose], rewrite: transpose_to_reshape },
@@ -35,6 +42,42 @@ fn reshape_to_own_sizes(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), 
 fn reshape_of_reshape(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
     let (inner, _) = node.operand("x").and_then(made_by::<Reshape>).ok_or(Skip::NoMatch)?;
     reshaped(inner.operand("x").ok_or(Skip::NoMatch)?, node, patch)
+}
+
+/// A transpose of axes that were joined for it, and are parted again after it, is a transpose of the axes themselves.
+fn transpose_between_reshapes(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
+    let (moving, transpose) = node.operand("x").and_then(made_by::<Transpose>).ok_or(Skip::NoMatch)?;
+    let joined = moving.operand("x").ok_or(Skip::NoMatch)?;
+    let (joining, _) = made_by::<Reshape>(joined).ok_or(Skip::NoMatch)?;
+    let x = joining.operand("x").ok_or(Skip::NoMatch)?;
+    let groups = joined_axes(&x.ty().shape, &joined.ty().shape).ok_or(Skip::NoMatch)?;
+    let order = permutation(transpose, joined).into_iter();
+    let perm: Vec<i64> = order.flat_map(|axis| groups[axis].clone()).map(|axis| axis as i64).collect();
+    let new = patch.transpose(x.id(), &perm)?;
+    if patch.ty(new) != Some(node.result().ty()) {
+        return Err(because(node, "it does not part the axes that were joined before the transpose"));
+    }
+    patch.replace(node.result().id(), new)?;
+    Ok(())
+}
+
+/// For each axis of `joined` the axes of `shape` that it consists of, where neighbors were joined and none was parted.
+fn joined_axes(shape: &Shape, joined: &Shape) -> Option<Vec<Range<usize>>> {
+    let mut next = 0;
+    let mut groups = Vec::with_capacity(joined.rank());
+    for dim in joined.iter() {
+        let start = next;
+        let mut product = DimExpr::constant(1);
+        while product != dim.expr() {
+            product = product.mul(&shape.get(next)?.expr())?;
+            next += 1;
+        }
+        groups.push(start..next);
+    }
+    // Axes of size 1 at the end belong to the last group.
+    let rest = shape[next..].iter().all(|dim| *dim == Dim::Known(1));
+    groups.last_mut().filter(|_| rest)?.end = shape.rank();
+    Some(groups)
 }
 
 /// A target that is computed, or that copies sizes, is written as numbers.
