@@ -18,11 +18,15 @@ pub enum Loc {
         node: Name,
         /// What the file calls the operation.
         op_type: Name,
+        /// Where it is in the program that the model was made from; see [`Loc::path`].
+        path: Option<Name>,
     },
     /// A line of a text file, counted from 1.
     Text {
         /// The line.
         line: u32,
+        /// What the text says of where it is in the program that the model was made from; see [`Loc::path`].
+        path: Option<Name>,
     },
     /// Made by a rewrite rule from other nodes.
     Rewritten {
@@ -30,6 +34,8 @@ pub enum Loc {
         rule: &'static str,
         /// The nodes that it replaced.
         from: Arc<[Loc]>,
+        /// The path of those that have one, when it is one; see [`Loc::path`].
+        path: Option<Name>,
     },
 }
 
@@ -43,13 +49,28 @@ impl Loc {
     /// The origin of what `rule` makes of nodes from `origins`.
     pub fn rewritten<'l>(rule: &'static str, origins: impl IntoIterator<Item = &'l Self>) -> Self {
         let mut from: Vec<Self> = Vec::new();
+        let mut paths: Vec<&Name> = Vec::new();
         for origin in origins {
+            paths.extend(origin.path().filter(|path| !paths.contains(path)));
             let origin = if origin.depth() < MAX_DEPTH { origin } else { origin.first() };
             if from.len() < MAX_ORIGINS && !from.contains(origin) {
                 from.push(origin.clone());
             }
         }
-        Self::Rewritten { rule, from: from.into() }
+        let path = if let [path] = paths[..] { Some(path.clone()) } else { None };
+        Self::Rewritten { rule, from: from.into(), path }
+    }
+
+    /// Where the node is in the program that the model was made from, such as `decoder.layers.0.to_q` for a product and
+    /// `decoder.layers.0.to_q.weight` for its weight; `None` where nobody said. It is printed with the node and read
+    /// again. A rewritten node has it when all nodes that it was made of agree.
+    pub fn path(&self) -> Option<&Name> {
+        match self {
+            Self::Built => None,
+            Self::Source { path, .. } | Self::Text { path, .. } | Self::Rewritten { path, .. } => {
+                path.as_ref()
+            }
+        }
     }
 
     /// How many rules led to the node.
@@ -73,9 +94,9 @@ impl fmt::Display for Loc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Built => f.write_str("a node built in memory"),
-            Self::Source { node, op_type } => write!(f, "node `{node}` ({op_type})"),
-            Self::Text { line } => write!(f, "line {line}"),
-            Self::Rewritten { rule, from } => {
+            Self::Source { node, op_type, .. } => write!(f, "node `{node}` ({op_type})"),
+            Self::Text { line, .. } => write!(f, "line {line}"),
+            Self::Rewritten { rule, from, .. } => {
                 write!(f, "rule `{rule}`")?;
                 // One origin is enough to find the place; rules may merge hundreds of nodes.
                 match from.first() {
@@ -84,5 +105,23 @@ impl fmt::Display for Loc {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: Option<&str>) -> Loc {
+        Loc::Text { line: 1, path: path.map(Into::into) }
+    }
+
+    #[test]
+    fn a_rewritten_node_has_the_path_that_its_origins_agree_on() {
+        let path = |origins: &[Loc]| Loc::rewritten("rule", origins).path().map(ToString::to_string);
+        assert_eq!(path(&[at(Some("a")), at(None), at(Some("a"))]).as_deref(), Some("a"));
+        assert_eq!(path(&[at(Some("a")), at(Some("b"))]), None);
+        assert_eq!(path(&[Loc::Built]), None);
+        assert_eq!(path(&[Loc::rewritten("first", [&at(Some("a"))])]).as_deref(), Some("a"));
     }
 }

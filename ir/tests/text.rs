@@ -131,7 +131,7 @@ fn a_statement_refines_what_the_rule_does_not_know() {
     let z = graph.find("z").expect("named");
     assert_eq!(z.ty().shape[1], Dim::Known(3));
     assert_eq!(z.ty().shape[0], Dim::Sym(graph.symbols().find("rows").expect("named")));
-    assert_eq!(z.producer().loc(), &Loc::Text { line: 4 });
+    assert_eq!(z.producer().loc(), &Loc::Text { line: 4, path: None });
 }
 
 #[test]
@@ -338,4 +338,24 @@ fn names_are_told_from_numbers() {
     let text = same_after_parsing(&Module { graphs: vec![graph] }, &NoWeights);
     assert!(text.contains("(%\"0\": f32[2] adapter)"), "{text}");
     assert!(text.contains("%0 = add(%\"0\", %\"0\") : f32[2]\n  %true = add(%0, %\"0\")"), "{text}");
+}
+
+#[test]
+fn paths_are_kept() {
+    let text = "quad 1\n\ngraph @main(%x: f32[2, 2]) {
+  %w = weight [1, 2, 3, 4] : f32[2, 2] from \"a.to_q.weight\"
+  %y = matmul(%x, %w) : f32[2, 2] from \"a.to_q\"
+  %z = relu(%y) : f32[2, 2]
+  return \"z\" = %z
+}\n";
+    let module = parse(text, &NoWeights).expect("a graph");
+    let graph = module.main().expect("one graph");
+    let path = |name: &str| graph.find(name).expect("named").producer().loc().path().map(ToString::to_string);
+    assert_eq!(
+        [path("w"), path("y"), path("z")],
+        [Some("a.to_q.weight".into()), Some("a.to_q".into()), None]
+    );
+    assert_eq!(print(&module).expect("small weights"), text.replace("[1, 2, 3, 4]", "[1.0, 2.0, 3.0, 4.0]"));
+    let error = parse(&text.replace("from \"a.to_q\"", "from a"), &NoWeights).expect_err("no quotes");
+    assert!(error.to_string().contains("a path in quotes"), "{error}");
 }

@@ -46,6 +46,13 @@ pub enum Event {
         /// Why the rule did not fire.
         why: String,
     },
+    /// Something was counted or decided that concerns no node in particular.
+    Noted {
+        /// The rule, or the pass itself.
+        rule: &'static str,
+        /// What.
+        what: String,
+    },
 }
 
 /// A node, described so that it can be found again when it is gone.
@@ -131,6 +138,11 @@ impl Context {
         if self.explain {
             self.events.push(Event::Left { rule, place, why: why.into() });
         }
+    }
+
+    /// Tells what concerns no node in particular, such as how far a search went.
+    pub fn noted(&mut self, rule: &'static str, what: impl Into<String>) {
+        self.events.push(Event::Noted { rule, what: what.into() });
     }
 
     /// Changes made so far.

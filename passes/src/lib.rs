@@ -25,6 +25,7 @@ pub mod witness;
 
 pub mod attention;
 pub mod clean;
+pub mod egraph;
 pub mod fold;
 pub mod fuse;
 pub mod layout;

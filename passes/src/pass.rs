@@ -8,6 +8,7 @@ use quad_ir::module::Module;
 use quad_ir::weights::WeightError;
 
 use crate::context::{Context, Place};
+use crate::egraph::analysis::RuleFault;
 
 /// A transformation of a whole graph. Its fields are its options.
 pub trait Pass: fmt::Debug + Send + Sync {
@@ -124,6 +125,9 @@ pub enum Fault {
     /// The elements of a constant could not be had.
     #[error(transparent)]
     Weight(#[from] WeightError),
+    /// A rule of an e-graph says something that cannot be.
+    #[error(transparent)]
+    Equality(#[from] RuleFault),
 }
 
 /// So that passes can write `?` after whatever builds a change.

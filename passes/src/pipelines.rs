@@ -3,4 +3,22 @@
 use crate::registry::NamedPipeline;
 
 /// All of them.
-pub const PIPELINES: &[NamedPipeline] = &[];
+pub const PIPELINES: &[NamedPipeline] = &[
+    NamedPipeline {
+        name: "clean",
+        summary: "What every pipeline runs between other passes: constants folded, equal computations merged, one way \
+                  of writing each thing.",
+        text: "(constant-fold,canonicalize,cse,dce)*",
+    },
+    NamedPipeline {
+        name: "float",
+        summary: "Clean-ups and fusions in floats, for any target.",
+        text: "clean,fuse-silu,fuse-gelu,fuse-layer-norm,fuse-rms-norm,fuse-group-norm,clean",
+    },
+    NamedPipeline {
+        name: "npu",
+        summary: "What compilers for NPUs take: convolutions instead of products with constants, single heads, channels \
+                  last, at most four axes.",
+        text: "float",
+    },
+];

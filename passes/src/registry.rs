@@ -69,6 +69,11 @@ passes! {
         convert_floats => ConvertFloats,
         specialize => Specialize,
     }
+    egraph {
+        move_layouts => MoveLayouts,
+        move_scales => MoveScales,
+        simplify => Simplify,
+    }
     layout {
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of the whole workspace share: the harness for tests that are text files, the targets of fuzzing, and
 //! the generated documentation.
 
+pub mod chain;
 pub mod conformance;
 pub mod coverage;
 pub mod filetest;

@@ -69,14 +69,15 @@ pub fn weight_name(graph: &Graph, product: NodeId) -> Option<&Name> {
 }
 
 /// A product with a weight.
-struct Product<'g> {
-    node: NodeRef<'g>,
-    kind: Kind,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Product<'g> {
+    pub(super) node: NodeRef<'g>,
+    pub(super) kind: Kind,
     input: ValueRef<'g>,
     /// The weight itself, before it is transposed or cast.
-    weight: ValueRef<'g>,
-    channels_in: u64,
-    channels_out: u64,
+    pub(super) weight: ValueRef<'g>,
+    pub(super) channels_in: u64,
+    pub(super) channels_out: u64,
     has_bias: bool,
     /// A factor that is part of the operation.
     factor: f64,
@@ -214,7 +215,7 @@ fn is_pointwise(node: NodeRef<'_>) -> bool {
 }
 
 impl<'g> Product<'g> {
-    fn of(node: NodeRef<'g>) -> Option<Self> {
+    pub(super) fn of(node: NodeRef<'g>) -> Option<Self> {
         if node.is::<MatMul>().is_some() {
             let [channels_in, channels_out] = matrix(node.operand("b")?)?;
             return Self::new(node, Kind::Linear, ["a", "b"], channels_in, channels_out);

@@ -2,6 +2,7 @@
 //!
 //! * [`read()`] reads a file or folder into an [`Adapter`]: for each adapted layer its path, two factors and a scale;
 //! * [`resolve`] turns names with underscores into paths, by the modules of a model;
+//! * [`matching`] finds the layers of a graph that adapters are for;
 //! * [`branches`] finds the adapters that a model was exported with, left beside its layers.
 //!
 //! The factors keep PEFT's names: a branch is `scale * lora_b(lora_a(x))`. Papers, among them the one on QUAD, call the
@@ -11,6 +12,7 @@
 //! a branch is an error that says what it is.
 
 pub mod branches;
+pub mod matching;
 
 mod config;
 mod diffusers;

@@ -37,7 +37,7 @@ impl Modules {
     }
 
     /// The paths of `component`. Names that belong to no component are looked for in all of them.
-    fn paths(&self, component: Component) -> Vec<&str> {
+    pub fn paths(&self, component: Component) -> Vec<&str> {
         match component {
             Component::Unnamed => self.by_component.values().flatten().map(String::as_str).collect(),
             _ => self.by_component.get(&component).into_iter().flatten().map(String::as_str).collect(),
@@ -52,11 +52,21 @@ enum Meaning {
     Ambiguous([String; 2]),
 }
 
+/// What a look-up of such a name gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lookup<'s> {
+    One(&'s str),
+    /// Two modules are spelled alike.
+    Two([&'s str; 2]),
+    None,
+}
+
 /// Modules by the names that files may have for them.
-struct Spellings(FxHashMap<String, Meaning>);
+pub(super) struct Spellings(FxHashMap<String, Meaning>);
 
 impl Spellings {
-    fn of(component: Component, paths: &[&str]) -> Self {
+    /// The names of the modules at `paths` of `component`.
+    pub(super) fn of(component: Component, paths: &[&str]) -> Self {
         let mut spellings = Self(FxHashMap::default());
         let layout = sgm::Layout::of(paths);
         for path in paths {
@@ -72,6 +82,15 @@ impl Spellings {
             }
         }
         spellings
+    }
+
+    /// The module called `name`.
+    pub(super) fn find(&self, name: &str) -> Lookup<'_> {
+        match self.0.get(name) {
+            Some(Meaning::Path(path)) => Lookup::One(path),
+            Some(Meaning::Ambiguous([one, two])) => Lookup::Two([one, two]),
+            None => Lookup::None,
+        }
     }
 
     fn add(&mut self, spelled: &str, path: &str) {
@@ -110,12 +129,12 @@ pub fn resolve(adapter: &mut Adapter, modules: &Modules) -> Result<(), AdapterEr
             continue;
         }
         let table = spellings.entry(site.component).or_insert_with(|| Spellings::of(site.component, &known));
-        match table.0.get(name) {
-            Some(Meaning::Path(path)) => paths.push(ModulePath::Dotted(path.clone())),
-            Some(Meaning::Ambiguous([one, two])) => {
+        match table.find(name) {
+            Lookup::One(path) => paths.push(ModulePath::Dotted(path.to_owned())),
+            Lookup::Two([one, two]) => {
                 return Err(error(format!("`{}` may be `{one}` or `{two}`", shown(name))));
             }
-            None => lost.push((name.as_str(), site.component)),
+            Lookup::None => lost.push((name.as_str(), site.component)),
         }
     }
     if let Some((first, component)) = lost.first() {
@@ -149,8 +168,13 @@ pub fn resolve(adapter: &mut Adapter, modules: &Modules) -> Result<(), AdapterEr
 pub(super) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Vec<String> {
     let measured = |text: &str| -> String { mangled(text).chars().take(MAX_MEASURED).collect() };
     let wanted = measured(name);
-    let mut ranked: Vec<(usize, &str)> =
-        candidates.map(|known| (strsim::levenshtein(&wanted, &measured(known)), known)).collect();
+    let distance = |known: &str| {
+        let known = measured(known);
+        // A name without what stands before it is nearer than any that is spelled differently.
+        let is_end = known.ends_with(&wanted) || wanted.ends_with(&known);
+        if is_end { 0 } else { strsim::levenshtein(&wanted, &known) }
+    };
+    let mut ranked: Vec<(usize, &str)> = candidates.map(|known| (distance(known), known)).collect();
     ranked.sort_unstable();
     ranked.dedup();
     ranked.into_iter().take(3).map(|(_, known)| known.to_owned()).collect()

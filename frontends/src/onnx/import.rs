@@ -22,7 +22,7 @@ use super::functions::{self, Functions};
 use super::header::{check_opsets, declared_dtype, metadata, opsets, same_domain, type_of_input};
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use super::tensor::{contents, is_external, type_of_proto};
-use super::{schema, survey, table};
+use super::{origin, schema, survey, table};
 
 /// Nodes beyond which an import stops: functions and loops that unfold without end must not exhaust memory.
 const MAX_NODES: usize = 50_000;
@@ -132,12 +132,14 @@ impl<'p> Importer<'p> {
 
     /// Adds the weights of `graph` and names them.
     pub(super) fn import_initializers(&mut self, graph: &'p GraphProto) -> Result<(), ImportError> {
+        let paths = origin::parameter_paths(graph);
         for tensor in &graph.initializer {
             let error =
                 |error| ImportError::Initializer { name: tensor.name.clone(), error: Box::new(error) };
             let ty = type_of_proto(tensor).map_err(error)?;
             let weight = self.add_weight(tensor, ty).map_err(error)?;
-            let loc = Loc::Source { node: tensor.name.as_str().into(), op_type: "initializer".into() };
+            let path = paths.get(tensor.name.as_str()).cloned();
+            let loc = Loc::Source { node: tensor.name.as_str().into(), op_type: "initializer".into(), path };
             let value =
                 self.graph.add_weight(weight, loc).map_err(|why| ImportError::Model(why.to_string()))?;
             self.define(&tensor.name, value)
@@ -176,7 +178,7 @@ impl<'p> Importer<'p> {
     fn import_input(&mut self, input: &'p ValueInfoProto) -> Result<(), ImportError> {
         let error = |why: String| ImportError::Input { name: input.name.clone(), why };
         let ty = type_of_input(self.graph.symbols_mut(), input)?;
-        let loc = Loc::Source { node: input.name.as_str().into(), op_type: "input".into() };
+        let loc = Loc::Source { node: input.name.as_str().into(), op_type: "input".into(), path: None };
         let value = self.graph.add_input(&input.name, ty, Binding::Run, loc);
         let value = value.map_err(|why| error(why.to_string()))?;
         self.define(&input.name, value).map_err(|why| error(why.to_string()))
@@ -227,7 +229,11 @@ impl<'p> Importer<'p> {
             output_count: node.output.len(),
             attributes,
             read: std::cell::RefCell::default(),
-            loc: Loc::Source { node: name.into(), op_type: node.op_type.as_str().into() },
+            loc: Loc::Source {
+                node: name.into(),
+                op_type: node.op_type.as_str().into(),
+                path: origin::module_path(node),
+            },
             importer: self,
         };
         let values = (row.import)(&mut context)?;

@@ -12,6 +12,7 @@ pub(crate) mod file;
 mod functions;
 mod header;
 mod import;
+mod origin;
 mod proto;
 mod recognize;
 mod schema;

@@ -25,7 +25,8 @@ pub use build::{AddError, Misplaced};
 pub use compact::Renumbering;
 pub use edit::{Edit, StaleEdit};
 pub use patch::{Patch, PatchError};
-pub(crate) use typing::{type_node, weight_fact};
+pub(crate) use typing::weight_fact;
+pub use typing::{Typed, type_node};
 pub use view::{NodeRef, ValueRef};
 
 use crate::entity::{EntityMap, entity};

@@ -21,13 +21,14 @@ pub(super) const MAX_KNOWN_TOTAL: usize = 1 << 22;
 const MAX_RESULTS: usize = 1 << 15;
 
 /// A node's results before the node exists.
-#[derive(Debug)]
-pub(crate) struct Typed {
-    pub(crate) types: Types,
-    /// What is known of the results' elements, one entry per type.
-    pub(crate) known: SmallVec<[Option<Known>; 1]>,
+#[derive(Clone, Debug)]
+pub struct Typed {
+    /// Their types.
+    pub types: Types,
+    /// What is known of their elements, one entry per type.
+    pub known: SmallVec<[Option<Known>; 1]>,
     /// How many symbols the graph has with the fresh ones of `types`.
-    pub(super) symbols: usize,
+    pub symbols: usize,
 }
 
 impl Typed {
@@ -37,8 +38,9 @@ impl Typed {
     }
 }
 
-/// Types `op` on operands of which `facts` are known, in a graph with `symbols` symbols.
-pub(crate) fn type_node(
+/// Types `op` on operands of which `facts` are known, in a graph with the constants `weights` and with `symbols` symbols:
+/// for those who weigh nodes before any of them is added.
+pub fn type_node(
     op: &Op,
     facts: &[Option<Fact>],
     weights: &Weights,

@@ -114,7 +114,7 @@ impl GraphParser<'_, '_> {
             })?;
         }
         self.spend(at)?;
-        let added = self.graph.add_input(&name, ty, binding, Loc::Text { line });
+        let added = self.graph.add_input(&name, ty, binding, Loc::Text { line, path: None });
         added.map(|_| ()).map_err(|error| self.cursor.error(at, ParseErrorKind::Add(error)))
     }
 

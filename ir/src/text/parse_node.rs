@@ -11,7 +11,7 @@ use super::parse_attr::StatedAttrs;
 use super::parse_type::Stated;
 use super::source::Stored;
 use crate::graph::{AddError, NodeId, ValueId};
-use crate::loc::Loc;
+use crate::loc::{Loc, Name};
 use crate::ops::{InferError, Op, all_ops};
 use crate::tensor::Sizes;
 use crate::types::TensorType;
@@ -42,6 +42,7 @@ struct StatedNode<'t> {
     /// Where the operands are.
     places: Vec<usize>,
     types: Vec<Stated>,
+    path: Option<Name>,
 }
 
 impl<'t> GraphParser<'_, 't> {
@@ -118,14 +119,25 @@ impl<'t> GraphParser<'_, 't> {
         while self.cursor.skip_mark(',')? {
             types.push(self.cursor.ty()?);
         }
-        Ok(StatedNode { head, op, operands, places, types })
+        let path = self.path()?;
+        Ok(StatedNode { head, op, operands, places, types, path })
+    }
+
+    /// `from "decoder.layers.0.to_q"`, if it is there.
+    fn path(&mut self) -> Result<Option<Name>, ParseError> {
+        if !self.cursor.skip_word("from")? {
+            return Ok(None);
+        }
+        let path = self.cursor.quoted("a path in quotes")?;
+        Ok(Some((&*path).into()))
     }
 
     fn add(&mut self, stated: StatedNode<'t>) -> Result<(), ParseError> {
-        let StatedNode { head, op, operands, places, types } = stated;
+        let StatedNode { head, op, operands, places, types, path } = stated;
         let (name, declared) = (op.def().name(), op.def().operands());
         let fresh = self.graph.symbols().len();
-        let node = self.graph.add(op, &operands, Loc::Text { line: head.line }).map_err(|error| {
+        let loc = Loc::Text { line: head.line, path };
+        let node = self.graph.add(op, &operands, loc).map_err(|error| {
             let operand = match &error {
                 AddError::Infer { error, .. } => error.operand_index(declared, operands.len()),
                 _ => None,
@@ -190,12 +202,13 @@ impl<'t> GraphParser<'_, 't> {
         let stated = self.cursor.ty()?;
         let type_at = stated.at;
         let ty = stated.resolve(self.cursor, self.graph.symbols_mut(), &mut self.nameless, None)?;
+        let path = self.path()?;
         let id = match written {
             WrittenWeight::Digest(digest) => self.stored_weight(digest, ty),
             WrittenWeight::Elements(elements) => self.literal_weight(type_at, ty, &elements)?,
         };
         let id = id.map_err(|kind| self.cursor.error(value_at, kind))?;
-        let added = self.graph.add_weight(id, Loc::Text { line: head.line });
+        let added = self.graph.add_weight(id, Loc::Text { line: head.line, path });
         let value = added.map_err(|error| self.cursor.error(head.at, ParseErrorKind::Add(error)))?;
         let node = self.graph.value(value).producer().id();
         self.name_results("weight", head, node)

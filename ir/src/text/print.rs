@@ -114,10 +114,10 @@ fn write_graph(text: &mut String, graph: &Graph, digests: &Digests, index: usize
             Op::Weight(weight) => {
                 let elements = weight_text(graph, weight, digests, index)?;
                 let (name, ty) = (spellings.value(node.result().id()), spellings.ty(&weight.ty));
-                let _ = writeln!(text, "  {name} = weight {elements} : {ty}");
+                let _ = writeln!(text, "  {name} = weight {elements} : {ty}{}", path_text(node));
             }
             _ => {
-                let _ = writeln!(text, "  {}", node_line(&spellings, node).text);
+                let _ = writeln!(text, "  {}{}", node_line(&spellings, node).text, path_text(node));
             }
         }
     }
@@ -128,6 +128,11 @@ fn write_graph(text: &mut String, graph: &Graph, digests: &Digests, index: usize
     let space = if outputs.is_empty() { "" } else { " " };
     let _ = writeln!(text, "  return{space}{}\n}}", outputs.join(", "));
     Ok(())
+}
+
+/// What is known of where the node is in the program that the model was made from.
+fn path_text(node: NodeRef<'_>) -> String {
+    node.loc().path().map(|path| format!(" from {}", quote(path))).unwrap_or_default()
 }
 
 fn input_text(spellings: &Spellings, input: ValueRef<'_>) -> String {

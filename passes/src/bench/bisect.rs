@@ -115,7 +115,7 @@ impl Search<'_, '_> {
         culprit.witness = last.witness;
         let made = last.events.into_iter().rev().find_map(|event| match event {
             Event::Rewrote { rule, place, .. } => Some((rule, place)),
-            Event::Left { .. } => None,
+            Event::Left { .. } | Event::Noted { .. } => None,
         });
         if let Some((rule, place)) = made {
             (culprit.rule, culprit.place) = (Some(rule), Some(place));

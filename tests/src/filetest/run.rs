@@ -122,6 +122,7 @@ impl Observer for Teller<'_> {
                 Event::Rewrote { rule, .. } if *rule == report.pass => continue,
                 Event::Rewrote { rule, place, .. } => format!("rewrote {place}: {rule}"),
                 Event::Left { rule, place, why } => format!("left {place}: {rule}: {why}"),
+                Event::Noted { what, .. } => what.clone(),
             });
         }
         if report.changes > 0 {

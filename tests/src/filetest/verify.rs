@@ -72,7 +72,7 @@ fn find(text: &str) -> Vec<Found> {
 fn verified(graph: &Graph) -> Vec<Found> {
     let Err(errors) = verify(graph) else { return Vec::new() };
     let line = |error: &VerifyError| match error.node.map(|node| graph.node(node).loc()) {
-        Some(Loc::Text { line }) => *line,
+        Some(Loc::Text { line, .. }) => *line,
         _ => 0,
     };
     let found = |error: &VerifyError| Found {

@@ -4,9 +4,9 @@ use super::*;
 
 /// What `spelled` stands for among `paths`.
 fn meaning(component: Component, paths: &[&str], spelled: &str) -> Option<String> {
-    match Spellings::of(component, paths).0.get(spelled)? {
-        Meaning::Path(path) => Some(path.clone()),
-        Meaning::Ambiguous(_) => None,
+    match Spellings::of(component, paths).find(spelled) {
+        Lookup::One(path) => Some(path.to_owned()),
+        _ => None,
     }
 }
 
@@ -81,9 +81,7 @@ fn text_encoders_have_a_text_model_or_not() {
 #[test]
 fn two_modules_that_are_spelled_alike_are_told_apart_by_nobody() {
     let spellings = Spellings::of(Component::Unet, &["a.b_c", "a_b.c"]);
-    assert!(
-        matches!(spellings.0.get("a_b_c"), Some(Meaning::Ambiguous([one, two])) if one == "a.b_c" && two == "a_b.c")
-    );
+    assert_eq!(spellings.find("a_b_c"), Lookup::Two(["a.b_c", "a_b.c"]));
 }
 
 #[test]

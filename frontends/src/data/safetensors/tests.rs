@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A file with `header` and `data` bytes of zeros behind it, opened.
 fn open(header: &str, data: usize) -> Result<SafeTensorsFile, SafeTensorsError> {
     open_bytes(&[&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; data]].concat())
@@ -16,7 +18,8 @@ fn open_bytes(bytes: &[u8]) -> Result<SafeTensorsFile, SafeTensorsError> {
     fs::write(&path, bytes).expect("written");
     let begin = Instant::now();
     let result = SafeTensorsFile::open(&path);
-    assert!(begin.elapsed() < Duration::from_secs(1), "took {:?}", begin.elapsed());
+    // The tests of the command line measure time on the processor; this is for what does not end.
+    assert!(begin.elapsed() < PATIENCE, "took {:?}", begin.elapsed());
     result
 }
 

@@ -1,0 +1,189 @@
+//! Adapters find their layers in what both exporters wrote, and the layers are the right ones.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{delta, fixtures};
+use quad_frontends::adapter::matching::{self, MatchOptions, Matches, WeightLayout};
+use quad_frontends::adapter::{self, Adapter, Component, ReadOptions, branches};
+use quad_frontends::onnx;
+use quad_ir::graph::{Graph, NodeId};
+use quad_ir::module::Module;
+use quad_ir::text::{MemoryWeights, parse, print};
+
+fn read(file: &str) -> Adapter {
+    adapter::read(&fixtures().join("tiny/lora").join(file), &ReadOptions::default()).expect("a sound adapter")
+}
+
+fn import(model: &str) -> Module {
+    onnx::import(&fixtures().join("tiny/models").join(model)).expect("a sound model")
+}
+
+fn matches(module: &Module, adapters: &[Adapter]) -> Matches {
+    let graph = module.main().expect("one graph");
+    matching::match_sites(graph, adapters, &MatchOptions::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+const TASKS: [(&str, usize); 3] = [("taskA", 32), ("taskB", 48), ("taskC", 63)];
+
+const BASES: [&str; 4] = [
+    "unet2_base.legacy17.onnx",
+    "unet2_base.dynamo18.onnx",
+    "unet2_base.dynamo23.onnx",
+    "unet2_base_fp16.legacy17.onnx",
+];
+
+/// The paths of the targets with the first product of each.
+fn layers(matches: &Matches) -> BTreeMap<String, NodeId> {
+    matches.targets.iter().map(|target| (target.path.clone(), target.nodes[0].node)).collect()
+}
+
+#[test]
+fn all_79_layers_of_the_three_tasks_are_found_in_every_export() {
+    let adapters = TASKS.map(|(task, _)| read(&format!("{task}/peft")));
+    for model in BASES {
+        let matches = matches(&import(model), &adapters);
+        assert_eq!(matches.targets.len(), 79, "{model}");
+        assert!(matches.notes.is_empty() && matches.unused.is_empty(), "{model}: {:?}", matches.notes);
+        assert!(matches.targets.iter().all(|target| target.nodes.len() == 1), "{model}");
+        let of = |adapter| {
+            let is_of = |target: &&matching::Target| target.sites.iter().any(|site| site.adapter == adapter);
+            matches.targets.iter().filter(is_of).count()
+        };
+        assert_eq!([of(0), of(1), of(2)], [32, 48, 63], "{model}");
+    }
+}
+
+#[test]
+fn every_layer_of_the_unet_has_its_path_in_every_export() {
+    let paths = |model: &str| {
+        let modules = matching::modules(import(model).main().expect("one"), Component::Unet);
+        modules.paths(Component::Unet).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let expected = paths(BASES[0]);
+    assert_eq!(expected.len(), 83);
+    for path in ["conv_in", "time_embedding.linear_2", "up_blocks.0.upsamplers.0.conv"] {
+        assert!(expected.iter().any(|known| known == path), "{path}");
+    }
+    for model in BASES {
+        assert_eq!(paths(model), expected, "{model}");
+    }
+}
+
+#[test]
+fn every_dialect_finds_the_same_layers() {
+    for (task, count) in TASKS {
+        let files = ["peft", "diffusers", "diffusers_old"].map(|file| format!("{task}/{file}"));
+        for model in [BASES[0], BASES[1]] {
+            let module = import(model);
+            let expected = layers(&matches(&module, &[read(&files[0])]));
+            assert_eq!(expected.len(), count);
+            for file in files.iter().chain(&[format!("{task}/kohya/{task}.safetensors")]) {
+                assert_eq!(layers(&matches(&module, &[read(file)])), expected, "{file} in {model}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_found_in_a_text_is_the_one_found_in_the_model() {
+    let adapters = TASKS.map(|(task, _)| read(&format!("{task}/peft")));
+    for model in [BASES[0], BASES[1]] {
+        let module = import(model);
+        let weights = MemoryWeights::of(module.main().expect("one graph").weights()).expect("readable");
+        let again = parse(&print(&module).expect("printed"), &weights).expect("what was printed");
+        let names = |module: &Module| -> Vec<(String, Option<String>)> {
+            let graph = module.main().expect("one graph");
+            let name = |node: NodeId| graph.node(node).result().name().map(ToString::to_string);
+            layers(&matches(module, &adapters)).into_iter().map(|(path, node)| (path, name(node))).collect()
+        };
+        assert_eq!(names(&again), names(&module), "{model}");
+        assert_eq!(names(&again).len(), 79);
+    }
+}
+
+/// The weight of a product as `[out, in..]`, in `f64`.
+fn weight(graph: &Graph, target: &matching::Target) -> Vec<f64> {
+    let place = target.nodes[0];
+    let operand = graph.node(place.node).operands().nth(place.weight_operand).flatten().expect("a weight");
+    let weight = graph.weights().tensor(operand.weight().expect("folded")).expect("readable");
+    let elements = weight.to_f64().expect("floats");
+    match place.layout {
+        WeightLayout::OutIn => elements,
+        WeightLayout::InOut => {
+            let (rows, columns) = (target.channels_in, target.channels_out);
+            (0..rows * columns).map(|at| elements[at % rows * columns + at / rows]).collect()
+        }
+    }
+}
+
+#[test]
+fn the_layers_are_those_that_merging_changes() {
+    let base = import("unet2_base.legacy17.onnx");
+    for (task, count) in TASKS {
+        let adapter = [read(&format!("{task}/peft"))];
+        let merged = import(&format!("unet2_merged_{task}.legacy17.onnx"));
+        let (before, after) = (matches(&base, &adapter), matches(&merged, &adapter));
+        assert_eq!((before.targets.len(), after.targets.len()), (count, count));
+        for (old, new) in before.targets.iter().zip(&after.targets) {
+            assert_eq!(old.path, new.path);
+            let expected = delta(&adapter[0].sites[old.sites[0].site]);
+            let old_weight = weight(base.main().expect("one"), old);
+            let new_weight = weight(merged.main().expect("one"), new);
+            let worst = expected.iter().zip(old_weight.iter().zip(&new_weight));
+            let worst = worst.map(|(delta, (old, new))| (new - old - delta).abs()).fold(0.0, f64::max);
+            let largest = new_weight.iter().fold(0.0f64, |largest, element| largest.max(element.abs()));
+            // The merged weight is rounded to f32.
+            assert!(worst <= 1e-6 * largest, "{task} {}: {worst} of {largest}", old.path);
+        }
+    }
+}
+
+#[test]
+fn the_layers_are_those_that_branches_were_left_beside() {
+    for (model, task, count) in [
+        ("unet2_lora_taskA.legacy17", "taskA", 32),
+        ("unet2_lora_taskA.legacy17.nofold", "taskA", 32),
+        ("unet2_lora_taskA.dynamo18", "taskA", 32),
+        ("unet2_lora_taskB.legacy17", "taskB", 48),
+        ("unet2_lora_taskB.dynamo18", "taskB", 48),
+        ("unet2_lora_taskC.legacy17", "taskC", 63),
+    ] {
+        let map = fixtures().join(format!("tiny/lora_name_map/{model}.json"));
+        let map = std::fs::read_to_string(map).expect("a map");
+        let map: serde_json::Value = serde_json::from_str(&map).expect("JSON");
+        let module = import(&format!("{model}.onnx"));
+        let graph = module.main().expect("one graph");
+        let found = layers(&matches(&module, &[read(&format!("{task}/peft"))]));
+        let mut expected = BTreeMap::new();
+        for branch in branches::find(graph) {
+            let name = branches::weight_name(graph, branch.down).expect("named");
+            let entry = &map[&**name];
+            assert_eq!(entry["factor"], "A", "{name}");
+            expected.insert(entry["module"].as_str().expect("a module").to_owned(), branch.layer);
+        }
+        assert_eq!((&found, found.len()), (&expected, count), "{model}");
+    }
+}
+
+#[test]
+fn an_adapter_of_another_model_is_refused_with_what_is_near() {
+    let module = import("clip_text.legacy17.onnx");
+    let error =
+        matching::match_sites(module.main().expect("one"), &[read("taskA/peft")], &MatchOptions::default());
+    let message = error.expect_err("another model").to_string();
+    assert!(message.starts_with("32 sites of adapters cannot be matched"), "{message}");
+    assert!(message.contains("self_attn") && message.contains("and 22 more"), "{message}");
+}
+
+#[test]
+fn modules_of_a_graph_resolve_names_with_underscores() {
+    let module = import(BASES[1]);
+    let modules = matching::modules(module.main().expect("one"), Component::Unet);
+    let options = ReadOptions { modules: Some(modules), ..ReadOptions::default() };
+    let file = fixtures().join("tiny/lora/taskC/kohya/taskC.safetensors");
+    let adapter = adapter::read(&file, &options).expect("all modules are there");
+    assert_eq!(adapter.sites.len(), 63);
+    assert!(adapter.sites.iter().any(|site| site.path.as_str() == "up_blocks.0.upsamplers.0.conv"));
+}
