@@ -260,7 +260,8 @@ impl<T: AttrValue + Default> AttrValue for Option<T> {
     }
 }
 
-/// Declares an enum of modes that is an attribute: each variant is written as its word.
+/// Declares an enum of modes that is an attribute, of an operation or of a pass: each variant is written as its word.
+#[macro_export]
 macro_rules! attr_enum {
     ($(#[$doc:meta])* pub enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
@@ -284,4 +285,4 @@ macro_rules! attr_enum {
         }
     };
 }
-pub(crate) use attr_enum;
+pub use crate::attr_enum;

@@ -11,6 +11,8 @@ use quad_ir::compare::{Difference, Tolerance};
 use quad_ir::graph::{Graph, ValueRef};
 use quad_ir::interpret::{Interpreter, NamedTensors, RunError};
 use quad_ir::module::Module;
+use quad_ir::ops::Input;
+use quad_ir::ops::source::Binding;
 use quad_ir::tensor::Tensor;
 use quad_ir::types::{Dim, SymId};
 
@@ -25,18 +27,27 @@ pub const PACK: &str = "pack";
 const SIZE: u64 = 2;
 
 /// What a module computes: `@pack`, where there is one, on its inputs, and then the graph that runs on its own and on
-/// what `@pack` made.
+/// what `@pack` made. Inputs that depend on an adapter and are not given are zeros: no adapter.
 pub fn evaluate(module: &Module, inputs: &NamedTensors) -> Result<NamedTensors, RunError> {
     let Some(main) = module.main() else { return Ok(NamedTensors::new()) };
     let of = |graph: &Graph, given: &NamedTensors| -> NamedTensors {
-        let names = graph.inputs().filter_map(|input| input.name().map(ToString::to_string));
-        names.filter_map(|name| Some((name.clone(), given.get(&name)?.clone()))).collect()
+        let named = graph.inputs().filter_map(|input| Some((input.name()?.to_string(), input)));
+        let tensor = |name: &str, input| given.get(name).cloned().or_else(|| absent(input));
+        named.filter_map(|(name, input)| tensor(&name, input).map(|tensor| (name, tensor))).collect()
     };
     let mut given = inputs.clone();
     if let Some(pack) = module.graph(PACK) {
         given.extend(Interpreter::new(pack).run(&of(pack, inputs))?);
     }
     Interpreter::new(main).run(&of(main, &given))
+}
+
+/// What `input` is when there is no adapter: zeros, where it depends on one.
+pub fn absent(input: ValueRef<'_>) -> Option<Tensor> {
+    let is_adapter = input.producer().is::<Input>()?.binding == Binding::Adapter;
+    let sizes = input.ty().shape.as_known().filter(|_| is_adapter)?;
+    let sizes: Option<Vec<usize>> = sizes.iter().map(|size| usize::try_from(*size).ok()).collect();
+    Tensor::zeros(input.ty().dtype, &sizes?).ok()
 }
 
 /// Inputs for `module`, drawn from `seed`. Symbolic sizes are those in `sizes`, or 2.
@@ -53,7 +64,9 @@ pub fn draw_inputs(
     for graph in &module.graphs {
         for input in graph.inputs() {
             let name = input.name().map_or_else(String::new, ToString::to_string);
-            if !made.contains(&name) && !inputs.contains_key(&name) {
+            // A slot may have the name of the tensor that it is made of.
+            let is_made = &**graph.name() != PACK && made.contains(&name);
+            if !is_made && !inputs.contains_key(&name) {
                 inputs.insert(name, draw.tensor(input.ty().dtype, &sizes_of(input, graph, sizes)?)?);
             }
         }

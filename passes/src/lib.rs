@@ -29,4 +29,5 @@ pub mod egraph;
 pub mod fold;
 pub mod fuse;
 pub mod layout;
+pub mod lora;
 pub mod lower;

@@ -74,6 +74,10 @@ passes! {
         move_scales => MoveScales,
         simplify => Simplify,
     }
+    lora {
+        expose => ExposeLora,
+        hoist => HoistAdapter,
+    }
     layout {
     }
 }

@@ -128,6 +128,12 @@ impl Graph {
         &self.name
     }
 
+    /// Gives the graph another name, as when it becomes one of several of a module.
+    pub fn rename(&mut self, name: impl Into<Name>) {
+        self.revision = Revision::next();
+        self.name = name.into();
+    }
+
     /// The node `node`.
     ///
     /// # Panics

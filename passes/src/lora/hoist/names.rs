@@ -1,0 +1,50 @@
+//! What slots are called: after the tensors of the adapter that they are made of.
+
+use quad_ir::graph::{Graph, ValueId, ValueRef};
+use rustc_hash::FxHashSet;
+
+/// The name of a slot, and the number of the input of `@pack` that it is called after.
+pub(super) struct SlotName {
+    pub(super) name: String,
+    pub(super) origin: usize,
+}
+
+/// The names of the slots that `values` of `pack` fill, in order. Each is unique.
+pub(super) fn of(pack: &Graph, values: &[ValueId]) -> Vec<SlotName> {
+    let inputs: Vec<ValueRef<'_>> = pack.inputs().collect();
+    let origins: Vec<usize> = values.iter().map(|value| origin(pack.value(*value), &inputs)).collect();
+    let mut counts = vec![0usize; inputs.len()];
+    for origin in &origins {
+        counts[*origin] += 1;
+    }
+    let mut numbers = vec![0usize; inputs.len()];
+    let mut name = |origin: usize| {
+        let name = inputs[origin].name().map_or("", |name| &**name);
+        numbers[origin] += 1;
+        let name =
+            if counts[origin] == 1 { name.to_owned() } else { format!("{name}.{}", numbers[origin] - 1) };
+        SlotName { name, origin }
+    };
+    origins.iter().map(|origin| name(*origin)).collect()
+}
+
+/// Which of `all` inputs `value` is called after: the one with as many elements, or else the largest; the first of equals.
+fn origin(value: ValueRef<'_>, all: &[ValueRef<'_>]) -> usize {
+    let mut seen = FxHashSet::default();
+    let mut waiting = vec![value];
+    while let Some(value) = waiting.pop() {
+        if seen.insert(value.producer().id()) {
+            waiting.extend(value.producer().operands().flatten());
+        }
+    }
+    let size = elements(value);
+    let inputs = || all.iter().enumerate().filter(|(_, input)| seen.contains(&input.producer().id()));
+    let best = inputs().find(|(_, input)| elements(**input) == size);
+    let best = best.or_else(|| inputs().rev().max_by_key(|(_, input)| elements(**input)));
+    best.map_or(0, |(index, _)| index)
+}
+
+fn elements(value: ValueRef<'_>) -> u64 {
+    let sizes = value.ty().shape.as_known();
+    sizes.map_or(u64::MAX, |sizes| sizes.iter().fold(1, |product: u64, size| product.saturating_mul(*size)))
+}
