@@ -67,6 +67,7 @@ passes! {
     }
     lower {
         convert_floats => ConvertFloats,
+        linear_to_conv => LinearToConv,
         specialize => Specialize,
     }
     egraph {

@@ -258,6 +258,12 @@ impl<'p> NodeContext<'_, 'p> {
     }
 }
 
+/// Whether an attribute is ours alone: what a file calls by its name means something else.
+pub(super) fn is_ours(name: &str) -> bool {
+    // ONNX has channels first, always.
+    name == "layout"
+}
+
 /// Fills an operation's fields from a node.
 struct Reader<'c, 'a, 'p> {
     context: &'c NodeContext<'a, 'p>,
@@ -266,6 +272,9 @@ struct Reader<'c, 'a, 'p> {
 
 impl AttrVisitor for Reader<'_, '_, '_> {
     fn visit(&mut self, name: &'static str, value: &mut dyn AttrValue) -> Result<(), AttrError> {
+        if is_ours(name) {
+            return Ok(());
+        }
         let theirs = self.renames.iter().find(|(ours, _)| *ours == name).map_or(name, |(_, theirs)| theirs);
         self.context.ignore(theirs);
         let Some(attribute) = self.context.attributes.get(theirs) else { return Ok(()) };

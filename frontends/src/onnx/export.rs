@@ -17,6 +17,8 @@ use quad_ir::weights::{WeightError, WeightId};
 use quad_ir::whole_file::WholeFile;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::channels_first::channels_first;
+use super::context::is_ours;
 use super::data_file::DataFile;
 use super::proto::{
     AttributeProto, AttributeType, DataLocation, Dimension, DimensionValue, GraphProto, ModelProto,
@@ -54,6 +56,9 @@ pub enum WriteError {
         /// Why.
         error: WeightError,
     },
+    /// Channels could not be put first: a fault of this library.
+    #[error("channels cannot be put first: {0}. This is a fault of the writer, not of the model")]
+    Layout(String),
     /// The files could not be written.
     #[error("`{}` cannot be written: {error}", path.display())]
     Io {
@@ -64,9 +69,10 @@ pub enum WriteError {
     },
 }
 
-/// Writes `graph` to `path`. Weights of more than 64 MiB in all go to a second file, `path` with `.data` appended.
+/// Writes `graph` to `path`. ONNX has channels first; operations that have them last get transposes around them. Weights of more than 64 MiB in all go to a second file, `path` with `.data` appended.
 /// Both appear whole or not at all.
 pub fn write(graph: &Graph, path: &Path) -> Result<(), WriteError> {
+    let graph = &*channels_first(graph)?;
     let data_path = with_suffix(path, ".data");
     let mut writer = Writer::new(graph, &data_path)?;
     let model = writer.model()?;
@@ -148,7 +154,7 @@ struct Collector<'r> {
 
 impl AttrVisitor for Collector<'_> {
     fn visit(&mut self, name: &'static str, value: &mut dyn AttrValue) -> Result<(), AttrError> {
-        if !value.is_absent() {
+        if !value.is_absent() && !is_ours(name) {
             let theirs =
                 self.renames.iter().find(|(ours, _)| *ours == name).map_or(name, |(_, theirs)| theirs);
             self.attributes.extend(attribute(theirs, value.to_attr()));

@@ -2,6 +2,7 @@
 //!
 //! The messages of the file format never leave this module.
 
+mod channels_first;
 mod context;
 mod control_flow;
 mod data_file;

@@ -41,6 +41,8 @@ pub struct Patch<'g> {
     replacements: FxHashSet<ValueId>,
     pub(super) erased: BTreeSet<NodeId>,
     pub(super) known_elements: usize,
+    /// The node for whose sake nodes are being added, where that is said.
+    origin: Option<NodeId>,
 }
 
 /// A patch is not a change that can be made.
@@ -122,6 +124,7 @@ impl<'g> Patch<'g> {
             replacements: FxHashSet::default(),
             erased: BTreeSet::new(),
             known_elements: graph.known_elements,
+            origin: None,
         }
     }
 
@@ -153,6 +156,12 @@ impl<'g> Patch<'g> {
             Ok(typed) => Ok(self.stage(op, operands.into(), typed)),
             Err(error) => Err(AddError::Infer { op: op.def().name(), loc: loc(), error }),
         }
+    }
+
+    /// Says that the nodes added from now on come from `node` of the graph. Nodes added before it is said come from all
+    /// that the patch replaces and erases: right for a local rewrite, too vague for a change of a whole graph.
+    pub fn on_behalf_of(&mut self, node: NodeId) {
+        self.origin = self.graph.contains(node).then_some(node);
     }
 
     /// Adds an operation with a single result and returns that.
@@ -337,8 +346,12 @@ impl<'g> Patch<'g> {
             let known = known.filter(|_| keep_known);
             self.values.push(ValueData { producer: node, port, ty, name: None, known });
         }
-        // The origin is known when the patch is finished.
-        self.nodes.push(NodeData { op, operands, results, loc: Loc::Built });
+        // What is not said here is known when the patch is finished.
+        let loc = match self.origin {
+            Some(origin) => Loc::rewritten(self.rule, [&self.graph.data(origin).loc]),
+            None => Loc::Built,
+        };
+        self.nodes.push(NodeData { op, operands, results, loc });
         node
     }
 }

@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::layout::FEATURES;
 use super::pool::pool_op;
 use super::{EvalError, InferError, Inputs, Operand, Operands, Results, Types, one, only, single, sizes_of};
 use crate::tensor::{Number, Tensor};
@@ -22,11 +23,15 @@ pool_op! {
     const OPERANDS: &'static [Operand] = &[one("x")];
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
-        Ok(single(operands.float(0)?.dtype, self.pool().shape(operands)?))
+        self.layout.infer(&FEATURES, operands, |operands| {
+            Ok(single(operands.float(0)?.dtype, self.pool().shape(operands)?))
+        })
     }
 
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
-        with_float!(types[0].dtype, T => self.evaluate::<T>(operands.tensor(0)?, &types[0]))
+        self.layout.eval(&FEATURES, operands, types, |operands, types| {
+            with_float!(types[0].dtype, T => self.evaluate::<T>(operands.tensor(0)?, &types[0]))
+        })
     }
 }
 

@@ -3,12 +3,13 @@
 //! `y = (x - mean) / sqrt(variance + epsilon) * scale + b`, channel by channel. `x` is `[n, channels, spatial..]`, or
 //! `[n]` with a single channel; the other operands are `[channels]`. With `training_mode` mean and population variance
 //! are those of `x`, and there are two more results: `momentum * input_mean + (1 - momentum) * mean`, and the same of
-//! the variance.
+//! the variance. With `layout = "nhwc"` `x` is `[n, spatial.., channels]`.
 
 use rayon::prelude::*;
 use smallvec::smallvec;
 
 use super::conv::one_per_channel;
+use super::layout::{DataLayout, FEATURES};
 use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one};
 use crate::attr::{AttrError, AttrVisitor, F32Bits};
 use crate::kernels::normalize::{rescale_run, sum};
@@ -25,11 +26,13 @@ pub struct BatchNorm {
     pub momentum: F32Bits,
     /// Whether the statistics are those of `x`.
     pub training_mode: bool,
+    /// Where channels lie.
+    pub layout: DataLayout,
 }
 
 impl Default for BatchNorm {
     fn default() -> Self {
-        Self { epsilon: 1e-5.into(), momentum: 0.9.into(), training_mode: false }
+        Self { epsilon: 1e-5.into(), momentum: 0.9.into(), training_mode: false, layout: DataLayout::Nchw }
     }
 }
 
@@ -41,10 +44,24 @@ impl OpDef for BatchNorm {
     fn attrs(&mut self, visitor: &mut dyn AttrVisitor) -> Result<(), AttrError> {
         visitor.attr("epsilon", &mut self.epsilon)?;
         visitor.attr("momentum", &mut self.momentum)?;
-        visitor.attr("training_mode", &mut self.training_mode)
+        visitor.attr("training_mode", &mut self.training_mode)?;
+        visitor.attr("layout", &mut self.layout)
     }
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
+        self.layout.infer(&FEATURES, operands, |operands| self.types(operands))
+    }
+
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+        self.layout.eval(&FEATURES, operands, types, |operands, types| {
+            with_float!(types[0].dtype, T => self.evaluate::<T>(operands))
+        })
+    }
+}
+
+impl BatchNorm {
+    /// The type rule for channels first.
+    fn types(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
         let x = operands.float(0)?;
         let channels = match x.rank() {
             0 => return Err(operands.mismatch(0, "at least one axis")),
@@ -65,12 +82,6 @@ impl OpDef for BatchNorm {
         Ok(types)
     }
 
-    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
-        with_float!(types[0].dtype, T => self.evaluate::<T>(operands))
-    }
-}
-
-impl BatchNorm {
     fn evaluate<T: Number>(&self, operands: &Inputs<'_>) -> Result<Results, EvalError> {
         let x = operands.tensor(0)?;
         let (mean, variance) = (operands.tensor(3)?, operands.tensor(4)?);
@@ -154,7 +165,7 @@ mod tests {
 
     #[test]
     fn training_takes_statistics_of_the_batch() {
-        let op = BatchNorm { epsilon: 0.0.into(), momentum: 0.5.into(), training_mode: true };
+        let op = BatchNorm { epsilon: 0.0.into(), momentum: 0.5.into(), training_mode: true, ..BatchNorm::default() };
         let x = tensor(&[2, 1, 2], &[0.0, 2.0, 0.0, 2.0]);
         let one = row(&[1.0]);
         let results = evaluate(&op.into(), &[&x, &one, &row(&[0.0]), &row(&[3.0]), &row(&[5.0])]);

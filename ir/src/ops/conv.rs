@@ -2,8 +2,10 @@
 //!
 //! `y[n, m, o..] = b[m] + sum over c, k.. of x[n, c, o * strides + k * dilations - pads ..] * w[m, c, k..]`, where
 //! elements of `x` out of range are 0. `x` is `[n, channels, spatial..]`, `w` is `[m, channels / group, kernel..]`,
-//! `b` is `[m]`. With groups, output channel `m` sees only the input channels of its own group.
+//! `b` is `[m]`. With groups, output channel `m` sees only the input channels of its own group. With `layout = "nhwc"`
+//! `x` and `y` are `[n, spatial.., channels]` and `w` is `[m, kernel.., channels / group]`.
 
+use super::layout::{CONVOLUTION, DataLayout};
 use super::products::{Term, with_term};
 use super::window::Sliding;
 use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, optional};
@@ -23,11 +25,19 @@ pub struct Conv {
     pub dilations: Vec<u64>,
     /// Groups that the channels fall into.
     pub group: u64,
+    /// Where channels lie.
+    pub layout: DataLayout,
 }
 
 impl Default for Conv {
     fn default() -> Self {
-        Self { strides: Vec::new(), pads: Vec::new(), dilations: Vec::new(), group: 1 }
+        Self {
+            strides: Vec::new(),
+            pads: Vec::new(),
+            dilations: Vec::new(),
+            group: 1,
+            layout: DataLayout::Nchw,
+        }
     }
 }
 
@@ -39,27 +49,32 @@ impl OpDef for Conv {
         visitor.attr("strides", &mut self.strides)?;
         visitor.attr("pads", &mut self.pads)?;
         visitor.attr("dilations", &mut self.dilations)?;
-        visitor.attr("group", &mut self.group)
+        visitor.attr("group", &mut self.group)?;
+        visitor.attr("layout", &mut self.layout)
     }
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
-        let dtype = operands.float(0)?.dtype;
-        operands.same_dtype(1, 0)?;
-        let shape = self.shape(operands, [0, 1])?;
-        if operands.has(2) {
-            operands.same_dtype(2, 0)?;
-            one_per_channel(operands, 2, &shape[1])?;
-        }
-        Ok(single(dtype, shape))
+        self.layout.infer(&CONVOLUTION, operands, |operands| {
+            let dtype = operands.float(0)?.dtype;
+            operands.same_dtype(1, 0)?;
+            let shape = self.shape(operands, [0, 1])?;
+            if operands.has(2) {
+                operands.same_dtype(2, 0)?;
+                one_per_channel(operands, 2, &shape[1])?;
+            }
+            Ok(single(dtype, shape))
+        })
     }
 
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
-        with_term!(types[0].dtype, T => self.evaluate::<T>(operands, &types[0]))
+        self.layout.eval(&CONVOLUTION, operands, types, |operands, types| {
+            with_term!(types[0].dtype, T => self.evaluate::<T>(operands, &types[0]))
+        })
     }
 }
 
 impl Conv {
-    /// The shape of the result for the input at `x` and the kernel at `w`.
+    /// The shape of the result for the input at `x` and the kernel at `w`, both with channels first.
     pub(crate) fn shape(&self, operands: &Operands<'_>, [x, w]: [usize; 2]) -> Result<Shape, InferError> {
         let (input, kernel) = (&operands.ty(x)?.shape, &operands.ty(w)?.shape);
         if input.rank() < 3 {

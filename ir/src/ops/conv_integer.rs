@@ -4,6 +4,7 @@
 //! point of `x` is a single element, that of `w` a single element or one per output channel. Sums that overflow wrap.
 
 use super::centered::{Along, BYTES, centered, one_element, stretches_along};
+use super::layout::CONVOLUTION;
 use super::{
     Conv, EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, optional,
 };
@@ -30,12 +31,24 @@ impl OpDef for ConvInteger {
     }
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
+        self.conv.layout.infer(&CONVOLUTION, operands, |operands| self.types(operands))
+    }
+
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+        self.conv.layout.eval(&CONVOLUTION, operands, types, |operands, types| self.evaluate(operands, types))
+    }
+}
+
+impl ConvInteger {
+    /// The type rule for channels first.
+    fn types(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
         check(operands, [0, 2])?;
         check(operands, [1, 3])?;
         Ok(single(DType::I32, self.conv.shape(operands, [0, 1])?))
     }
 
-    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+    /// The reference semantics for channels first.
+    fn evaluate(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
         let (x, w) = (operands.tensor(0)?, operands.tensor(1)?);
         let factors = [(x, operands.optional(2)), (w, operands.optional(3))];
         let sizes = sizes_of(&types[0])?;

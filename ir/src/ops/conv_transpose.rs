@@ -3,9 +3,11 @@
 //! Each input element adds its multiple of the kernel to the output: `x[n, c, i..] * w[c, m, k..]` goes to output place
 //! `i * strides + k * dilations - pads`, and what falls outside is dropped. `x` is `[n, channels, spatial..]`, `w` is
 //! `[channels, m / group, kernel..]`, `b` is `[m]`. A spatial size of the result is
-//! `strides * (size - 1) + (kernel - 1) * dilations + 1 + output_padding` less the padding of both sides.
+//! `strides * (size - 1) + (kernel - 1) * dilations + 1 + output_padding` less the padding of both sides. With
+//! `layout = "nhwc"` `x` and `y` are `[n, spatial.., channels]` and `w` is `[m / group, kernel.., channels]`.
 
 use super::conv::{group, one_per_channel};
+use super::layout::{DataLayout, TRANSPOSED_CONVOLUTION};
 use super::products::{Term, with_term};
 use super::window::{Sliding, sized};
 use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, optional};
@@ -27,6 +29,8 @@ pub struct ConvTranspose {
     pub output_padding: Vec<u64>,
     /// Groups that the channels fall into.
     pub group: u64,
+    /// Where channels lie.
+    pub layout: DataLayout,
 }
 
 impl Default for ConvTranspose {
@@ -37,6 +41,7 @@ impl Default for ConvTranspose {
             dilations: Vec::new(),
             output_padding: Vec::new(),
             group: 1,
+            layout: DataLayout::Nchw,
         }
     }
 }
@@ -50,10 +55,24 @@ impl OpDef for ConvTranspose {
         visitor.attr("pads", &mut self.pads)?;
         visitor.attr("dilations", &mut self.dilations)?;
         visitor.attr("output_padding", &mut self.output_padding)?;
-        visitor.attr("group", &mut self.group)
+        visitor.attr("group", &mut self.group)?;
+        visitor.attr("layout", &mut self.layout)
     }
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
+        self.layout.infer(&TRANSPOSED_CONVOLUTION, operands, |operands| self.types(operands))
+    }
+
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+        self.layout.eval(&TRANSPOSED_CONVOLUTION, operands, types, |operands, types| {
+            with_term!(types[0].dtype, T => self.evaluate::<T>(operands, &types[0]))
+        })
+    }
+}
+
+impl ConvTranspose {
+    /// The type rule for channels first.
+    fn types(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
         let x = operands.float(0)?;
         if x.rank() < 3 {
             return Err(operands.mismatch(0, "batch, channels and at least one spatial axis"));
@@ -75,12 +94,6 @@ impl OpDef for ConvTranspose {
         Ok(single(x.dtype, [x.shape[0].clone(), channels].into_iter().chain(spatial).collect()))
     }
 
-    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
-        with_term!(types[0].dtype, T => self.evaluate::<T>(operands, &types[0]))
-    }
-}
-
-impl ConvTranspose {
     /// The spatial sizes of the result.
     fn spatial(
         &self,

@@ -263,7 +263,7 @@ mod tests {
     fn without_offsets_it_is_a_convolution() {
         let (x, w, b) = (wave(&[2, 4, 5, 6], 0.3), wave(&[6, 2, 3, 2], 0.7), wave(&[6], 1.0));
         let (strides, pads, dilations) = (vec![2, 1], vec![1, 0, 2, 1], vec![1, 2]);
-        let conv = Conv { strides: strides.clone(), pads: pads.clone(), dilations: dilations.clone(), group: 2 };
+        let conv = Conv { strides: strides.clone(), pads: pads.clone(), dilations: dilations.clone(), group: 2, ..Conv::default() };
         let expected = evaluate(&conv.into(), &[&x, &w, &b]).remove(0);
         let offset = Tensor::zeros(x.dtype(), &[2, 2 * 6 * 2, expected.sizes()[2], expected.sizes()[3]]).expect("small");
         let op = DeformConv { strides, pads, dilations, group: 2, offset_group: 2 };

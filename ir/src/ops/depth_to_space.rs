@@ -1,5 +1,7 @@
-//! `depth_to_space` and `space_to_depth`: blocks of channels laid out as squares of pixels, and back.
+//! `depth_to_space` and `space_to_depth`: blocks of channels laid out as squares of pixels, and back. With
+//! `layout = "nhwc"` channels are the last axis of operand and result.
 
+use super::layout::{DataLayout, FEATURES};
 use super::{
     EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, movement, one, only, single,
     sizes_of,
@@ -27,6 +29,8 @@ pub struct DepthToSpace {
     pub blocksize: u64,
     /// How channels of `x` are numbered.
     pub mode: DepthOrder,
+    /// Where channels lie.
+    pub layout: DataLayout,
 }
 
 /// `[n, c, h*b, w*b]` to `[n, c*b*b, h, w]`, where `b` is `blocksize`.
@@ -36,17 +40,19 @@ pub struct SpaceToDepth {
     pub blocksize: u64,
     /// How channels of the result are numbered.
     pub mode: DepthOrder,
+    /// Where channels lie.
+    pub layout: DataLayout,
 }
 
 impl Default for DepthToSpace {
     fn default() -> Self {
-        Self { blocksize: 1, mode: DepthOrder::Dcr }
+        Self { blocksize: 1, mode: DepthOrder::Dcr, layout: DataLayout::Nchw }
     }
 }
 
 impl Default for SpaceToDepth {
     fn default() -> Self {
-        Self { blocksize: 1, mode: DepthOrder::Dcr }
+        Self { blocksize: 1, mode: DepthOrder::Dcr, layout: DataLayout::Nchw }
     }
 }
 
@@ -56,10 +62,22 @@ impl OpDef for DepthToSpace {
 
     fn attrs(&mut self, visitor: &mut dyn AttrVisitor) -> Result<(), AttrError> {
         visitor.attr("blocksize", &mut self.blocksize)?;
-        visitor.attr("mode", &mut self.mode)
+        visitor.attr("mode", &mut self.mode)?;
+        visitor.attr("layout", &mut self.layout)
     }
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
+        self.layout.infer(&FEATURES, operands, |operands| self.types(operands))
+    }
+
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+        self.layout.eval(&FEATURES, operands, types, |operands, types| self.evaluate(operands, types))
+    }
+}
+
+impl DepthToSpace {
+    /// The type rule for channels first.
+    fn types(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
         let x = operands.ranked(0, 4)?;
         let (block, square) = factors(self.blocksize)?;
         let shape = Shape::from_iter([
@@ -71,7 +89,8 @@ impl OpDef for DepthToSpace {
         Ok(single(x.dtype, shape))
     }
 
-    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+    /// The reference semantics for channels first.
+    fn evaluate(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
         let (x, sizes) = (operands.tensor(0)?, sizes_of(&types[0])?);
         let (n, c, h, w, b) = (sizes[0], sizes[1], x.sizes()[2], x.sizes()[3], self.blocksize as usize);
         match self.mode {
@@ -87,10 +106,22 @@ impl OpDef for SpaceToDepth {
 
     fn attrs(&mut self, visitor: &mut dyn AttrVisitor) -> Result<(), AttrError> {
         visitor.attr("blocksize", &mut self.blocksize)?;
-        visitor.attr("mode", &mut self.mode)
+        visitor.attr("mode", &mut self.mode)?;
+        visitor.attr("layout", &mut self.layout)
     }
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
+        self.layout.infer(&FEATURES, operands, |operands| self.types(operands))
+    }
+
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+        self.layout.eval(&FEATURES, operands, types, |operands, types| self.evaluate(operands, types))
+    }
+}
+
+impl SpaceToDepth {
+    /// The type rule for channels first.
+    fn types(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
         let x = operands.ranked(0, 4)?;
         let (block, square) = factors(self.blocksize)?;
         let shape = Shape::from_iter([
@@ -102,7 +133,8 @@ impl OpDef for SpaceToDepth {
         Ok(single(x.dtype, shape))
     }
 
-    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+    /// The reference semantics for channels first.
+    fn evaluate(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
         let (x, sizes) = (operands.tensor(0)?, sizes_of(&types[0])?);
         let (n, c, h, w, b) = (sizes[0], x.sizes()[1], sizes[2], sizes[3], self.blocksize as usize);
         match self.mode {
@@ -150,7 +182,7 @@ mod tests {
     #[test]
     fn channels_become_squares() {
         let x = floats(&[1, 8, 1, 1]);
-        let squares = |mode| run_one(DepthToSpace { blocksize: 2, mode }, std::slice::from_ref(&x));
+        let squares = |mode| run_one(DepthToSpace { blocksize: 2, mode, ..DepthToSpace::default() }, std::slice::from_ref(&x));
         assert_eq!(squares(DepthOrder::Dcr), (vec![1, 2, 2, 2], vec![0, 2, 4, 6, 1, 3, 5, 7]));
         assert_eq!(squares(DepthOrder::Crd), (vec![1, 2, 2, 2], vec![0, 1, 2, 3, 4, 5, 6, 7]));
     }
@@ -159,10 +191,10 @@ mod tests {
     fn each_undoes_the_other() {
         let x = floats(&[2, 12, 3, 5]);
         for mode in [DepthOrder::Dcr, DepthOrder::Crd] {
-            let space = run(DepthToSpace { blocksize: 2, mode }, std::slice::from_ref(&x))
+            let space = run(DepthToSpace { blocksize: 2, mode, ..DepthToSpace::default() }, std::slice::from_ref(&x))
                 .expect("12 channels are 3 squares");
             assert_eq!(space[0].sizes(), [2, 3, 6, 10]);
-            let depth = run(SpaceToDepth { blocksize: 2, mode }, &space).expect("even sizes");
+            let depth = run(SpaceToDepth { blocksize: 2, mode, ..SpaceToDepth::default() }, &space).expect("even sizes");
             assert_eq!(depth[0], x);
         }
     }

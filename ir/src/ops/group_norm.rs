@@ -2,11 +2,13 @@
 //! is a group of its own.
 //!
 //! `y = (x - mean) / sqrt(variance + epsilon) * scale[channel] + bias[channel]`; mean and population variance are taken
-//! per batch entry and group. `x` is `[n, channels, spatial..]`, `scale` and `bias` are `[channels]`.
+//! per batch entry and group. `x` is `[n, channels, spatial..]`, `scale` and `bias` are `[channels]`. With
+//! `layout = "nhwc"` `x` is `[n, spatial.., channels]`.
 
 use rayon::prelude::*;
 
 use super::conv::one_per_channel;
+use super::layout::{DataLayout, FEATURES};
 use super::{EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, single};
 use crate::attr::{AttrError, AttrVisitor, F32Bits};
 use crate::kernels::normalize::{moments, rescale_run};
@@ -21,11 +23,13 @@ pub struct GroupNorm {
     pub num_groups: u64,
     /// What is added to the variance.
     pub epsilon: F32Bits,
+    /// Where channels lie.
+    pub layout: DataLayout,
 }
 
 impl Default for GroupNorm {
     fn default() -> Self {
-        Self { num_groups: 1, epsilon: 1e-5.into() }
+        Self { num_groups: 1, epsilon: 1e-5.into(), layout: DataLayout::Nchw }
     }
 }
 
@@ -35,10 +39,25 @@ impl OpDef for GroupNorm {
 
     fn attrs(&mut self, visitor: &mut dyn AttrVisitor) -> Result<(), AttrError> {
         visitor.attr("num_groups", &mut self.num_groups)?;
-        visitor.attr("epsilon", &mut self.epsilon)
+        visitor.attr("epsilon", &mut self.epsilon)?;
+        visitor.attr("layout", &mut self.layout)
     }
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
+        self.layout.infer(&FEATURES, operands, |operands| self.types(operands))
+    }
+
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+        let groups = self.num_groups as usize;
+        self.layout.eval(&FEATURES, operands, types, |operands, types| {
+            with_float!(types[0].dtype, T => normalize::<T>(operands, groups, self.epsilon))
+        })
+    }
+}
+
+impl GroupNorm {
+    /// The type rule for channels first.
+    fn types(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
         let types = infer_per_channel(operands)?;
         let channels = types[0].shape[1].known();
         if self.num_groups == 0 || channels.is_some_and(|channels| channels % self.num_groups != 0) {
@@ -50,11 +69,6 @@ impl OpDef for GroupNorm {
         }
         Ok(types)
     }
-
-    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
-        let groups = self.num_groups as usize;
-        with_float!(types[0].dtype, T => normalize::<T>(operands, groups, self.epsilon))
-    }
 }
 
 /// See the [module](self).
@@ -62,11 +76,13 @@ impl OpDef for GroupNorm {
 pub struct InstanceNorm {
     /// What is added to the variance.
     pub epsilon: F32Bits,
+    /// Where channels lie.
+    pub layout: DataLayout,
 }
 
 impl Default for InstanceNorm {
     fn default() -> Self {
-        Self { epsilon: 1e-5.into() }
+        Self { epsilon: 1e-5.into(), layout: DataLayout::Nchw }
     }
 }
 
@@ -75,16 +91,19 @@ impl OpDef for InstanceNorm {
     const OPERANDS: &'static [Operand] = &[one("x"), one("scale"), one("bias")];
 
     fn attrs(&mut self, visitor: &mut dyn AttrVisitor) -> Result<(), AttrError> {
-        visitor.attr("epsilon", &mut self.epsilon)
+        visitor.attr("epsilon", &mut self.epsilon)?;
+        visitor.attr("layout", &mut self.layout)
     }
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
-        infer_per_channel(operands)
+        self.layout.infer(&FEATURES, operands, infer_per_channel)
     }
 
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
         let channels = operands.tensor(1)?.len();
-        with_float!(types[0].dtype, T => normalize::<T>(operands, channels, self.epsilon))
+        self.layout.eval(&FEATURES, operands, types, |operands, types| {
+            with_float!(types[0].dtype, T => normalize::<T>(operands, channels, self.epsilon))
+        })
     }
 }
 
@@ -134,7 +153,7 @@ mod tests {
 
     #[test]
     fn groups_share_statistics_but_not_scales() {
-        let op = GroupNorm { num_groups: 1, epsilon: 0.0.into() };
+        let op = GroupNorm { num_groups: 1, epsilon: 0.0.into(), ..GroupNorm::default() };
         let x = tensor(&[2, 2, 1], &[1.0, 3.0, 10.0, 30.0]);
         let (scale, bias) = (tensor(&[2], &[1.0, 2.0]), tensor(&[2], &[5.0, 0.0]));
         assert_eq!(evaluate(&op.into(), &[&x, &scale, &bias])[0], tensor(&[2, 2, 1], &[4.0, 2.0, 4.0, 2.0]));
@@ -142,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_instance_is_one_channel() {
-        let op = InstanceNorm { epsilon: 0.0.into() };
+        let op = InstanceNorm { epsilon: 0.0.into(), ..InstanceNorm::default() };
         let x = tensor(&[1, 2, 2], &[1.0, 3.0, 30.0, 10.0]);
         let (scale, bias) = (tensor(&[2], &[1.0, 2.0]), tensor(&[2], &[5.0, 0.0]));
         assert_eq!(evaluate(&op.into(), &[&x, &scale, &bias])[0], tensor(&[1, 2, 2], &[4.0, 6.0, 2.0, -2.0]));
@@ -151,7 +170,7 @@ mod tests {
     #[test]
     fn sums_of_halves_do_not_overflow() {
         // The squares are far beyond the largest f16, 65504.
-        let op = GroupNorm { num_groups: 1, epsilon: 0.0.into() };
+        let op = GroupNorm { num_groups: 1, epsilon: 0.0.into(), ..GroupNorm::default() };
         let half =
             |sizes: &[usize], values: &[f32]| Tensor::from_f32(DType::F16, sizes, values).expect("fits");
         let x = half(&[1, 1, 2], &[-60000.0, 60000.0]);

@@ -2,10 +2,12 @@
 //!
 //! `x` is `[n, channels, spatial..]`. Padding does not take part: a window that meets no element gives the lowest value
 //! of the element type. NaN under a window gives NaN. `indices` numbers the elements of the whole of `x`, -1 for none;
-//! of equal elements the first one counts.
+//! of equal elements the first one counts. With `layout = "nhwc"` the axes of `x`, `y` and `indices` are
+//! `[n, spatial.., channels]`, and `indices` counts as if they were `[n, channels, spatial..]`.
 
 use rayon::prelude::*;
 
+use super::layout::TWO_RESULTS;
 use super::pool::pool_op;
 use super::{EvalError, InferError, Inputs, Operand, Operands, Results, Types, one, rules, sizes_of};
 use crate::dtype::DType;
@@ -25,13 +27,17 @@ pool_op! {
     const RESULTS: &'static [&'static str] = &["y", "indices"];
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
-        let dtype = rules::number(operands, 0)?.dtype;
-        let shape = self.pool().shape(operands)?;
-        Ok(smallvec::smallvec![TensorType::new(dtype, shape.clone()), TensorType::new(DType::I64, shape)])
+        self.layout.infer(&TWO_RESULTS, operands, |operands| {
+            let dtype = rules::number(operands, 0)?.dtype;
+            let shape = self.pool().shape(operands)?;
+            Ok(smallvec::smallvec![TensorType::new(dtype, shape.clone()), TensorType::new(DType::I64, shape)])
+        })
     }
 
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
-        with_number!(types[0].dtype, T => self.evaluate::<T>(operands.tensor(0)?, &types[0]))
+        self.layout.eval(&TWO_RESULTS, operands, types, |operands, types| {
+            with_number!(types[0].dtype, T => self.evaluate::<T>(operands.tensor(0)?, &types[0]))
+        })
     }
 }
 

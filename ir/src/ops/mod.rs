@@ -7,6 +7,7 @@ pub(crate) mod apply;
 pub(crate) mod centered;
 mod def;
 pub(crate) mod granularity;
+pub mod layout;
 pub(crate) mod movement;
 mod operands;
 pub(crate) mod pool;

@@ -148,6 +148,19 @@ impl<'a> Operands<'a> {
         operand_name(self.declared, index)
     }
 
+    /// What is known of all operands.
+    pub(crate) fn facts(&self) -> &'a [Option<Fact>] {
+        self.facts
+    }
+
+    /// Applies `rule` to `facts` instead of these. Symbols that it hands out are counted here.
+    pub(crate) fn instead<T>(&self, facts: &[Option<Fact>], rule: impl FnOnce(&Operands<'_>) -> T) -> T {
+        let operands = Operands::new(self.declared, facts, self.next_symbol());
+        let result = rule(&operands);
+        self.next_symbol.set(operands.next_symbol());
+        result
+    }
+
     /// One past the number of the last symbol handed out.
     pub(crate) fn next_symbol(&self) -> usize {
         self.next_symbol.get()
@@ -189,6 +202,16 @@ impl<'a> Inputs<'a> {
     /// The operand at `index`, or `None` when it was left out.
     pub fn optional(&self, index: usize) -> Option<&'a Tensor> {
         self.tensors.get(index)?.as_ref()
+    }
+
+    /// All operands.
+    pub(crate) fn tensors(&self) -> &'a [Option<Tensor>] {
+        self.tensors
+    }
+
+    /// Applies `rule` to `tensors` instead of these.
+    pub(crate) fn instead<T>(&self, tensors: &[Option<Tensor>], rule: impl FnOnce(&Inputs<'_>) -> T) -> T {
+        rule(&Inputs { declared: self.declared, tensors })
     }
 
     /// The operands from `index` on that are there.

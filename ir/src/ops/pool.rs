@@ -1,7 +1,7 @@
 //! What the pooling operations share: attributes of the window, shape of the result, and the walk over planes.
 //!
 //! `x` is `[n, channels, spatial..]`. Along each spatial axis the result has one element for each place of a window of
-//! `kernel_shape` taps over the padded axis.
+//! `kernel_shape` taps over the padded axis. With `layout = "nhwc"` both are `[n, spatial.., channels]`.
 
 use super::window::{Sliding, sized};
 use super::{EvalError, InferError, Operands};
@@ -112,6 +112,8 @@ macro_rules! pool_op {
             /// Whether a last window may reach over the end.
             pub ceil_mode: bool,
             $($(#[$field_doc])* pub $field: $ty,)*
+            /// Where channels lie.
+            pub layout: $crate::ops::layout::DataLayout,
         }
 
         impl Default for $name {
@@ -123,6 +125,7 @@ macro_rules! pool_op {
                     dilations: Vec::new(),
                     ceil_mode: false,
                     $($field: $default,)*
+                    layout: $crate::ops::layout::DataLayout::Nchw,
                 }
             }
         }
@@ -152,7 +155,7 @@ macro_rules! pool_op {
                 visitor.attr("dilations", &mut self.dilations)?;
                 visitor.attr("ceil_mode", &mut self.ceil_mode)?;
                 $(visitor.attr(stringify!($field), &mut self.$field)?;)*
-                Ok(())
+                visitor.attr("layout", &mut self.layout)
             }
         }
     };

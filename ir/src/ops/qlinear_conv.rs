@@ -7,6 +7,7 @@
 use super::centered::{BYTES, one_element, requantize};
 use super::conv::one_per_channel;
 use super::conv_integer::{convolve, per_channel};
+use super::layout::QUANTIZED_CONVOLUTION;
 use super::{
     Conv, EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, optional,
 };
@@ -42,6 +43,17 @@ impl OpDef for QLinearConv {
     }
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
+        self.conv.layout.infer(&QUANTIZED_CONVOLUTION, operands, |operands| self.types(operands))
+    }
+
+    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+        self.conv.layout.eval(&QUANTIZED_CONVOLUTION, operands, types, |operands, types| self.evaluate(operands, types))
+    }
+}
+
+impl QLinearConv {
+    /// The type rule for channels first.
+    fn types(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
         operands.one_of(0, BYTES)?;
         operands.same_dtype(2, 0)?;
         let kernel = operands.one_of(3, BYTES)?;
@@ -63,7 +75,8 @@ impl OpDef for QLinearConv {
         Ok(single(operands.one_of(7, BYTES)?.dtype, shape))
     }
 
-    fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
+    /// The reference semantics for channels first.
+    fn evaluate(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
         let sizes = sizes_of(&types[0])?;
         let factors =
             [(operands.tensor(0)?, operands.optional(2)), (operands.tensor(3)?, operands.optional(5))];

@@ -152,7 +152,7 @@ impl<'g> Groups<'g> {
         let dtype: DType = self.x.ty().dtype;
         let scale = patch.filled(dtype, &[self.channels], scale)?;
         let bias = patch.filled(dtype, &[self.channels], bias)?;
-        let op = GroupNorm { num_groups: self.count, epsilon: epsilon.into() };
+        let op = GroupNorm { num_groups: self.count, epsilon: epsilon.into(), ..GroupNorm::default() };
         let normed = patch.add_value(op, &[self.x.id(), scale, bias])?;
         Ok(patch.replace(self.y.id(), normed)?)
     }

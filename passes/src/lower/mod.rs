@@ -1,4 +1,5 @@
 //! Operations that targets lack, in terms of others.
 
 pub mod convert_floats;
+pub mod linear_to_conv;
 pub mod specialize;

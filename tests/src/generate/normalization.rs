@@ -84,7 +84,7 @@ pub(super) fn group(grower: &mut Grower) -> Result<(), AddError> {
     let flat = grower.reshape(x.id, &[0, groups as i64, -1])?;
     let ones = grower.floats(&[groups], &vec![1.0; groups as usize])?;
     let zeros = grower.floats(&[groups], &vec![0.0; groups as usize])?;
-    let op = InstanceNorm { epsilon: 1e-3.into() };
+    let op = InstanceNorm { epsilon: 1e-3.into(), ..InstanceNorm::default() };
     let normal = grower.op(op, &[flat, ones, zeros])?;
     let back = grower.reshape(normal, &[0, channels as i64, height as i64, width as i64])?;
     let range = normalized(channels / groups * height * width);
@@ -100,7 +100,7 @@ pub(super) fn as_one_node(grower: &mut Grower) -> Result<(), AddError> {
     if let (true, [channels, ..]) = (tail.len() == 3 && grower.once_in(2), tail.as_slice()) {
         let groups = if channels.is_multiple_of(2) { 2 } else { 1 };
         let (scale, bias) = (grower.constant(&[*channels], 1.0)?, grower.constant(&[*channels], 1.0)?);
-        let op = GroupNorm { num_groups: groups, epsilon: 1e-3.into() };
+        let op = GroupNorm { num_groups: groups, epsilon: 1e-3.into(), ..GroupNorm::default() };
         let y = grower.op(op, &[x.id, scale.id, bias.id])?;
         return grower.keep(y, normalized(tail.iter().product()).plus(bias.range));
     }
