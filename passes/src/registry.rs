@@ -62,6 +62,7 @@ passes! {
         silu => FuseSilu,
     }
     fold {
+        fold_scales => FoldScales,
     }
     attention {
     }

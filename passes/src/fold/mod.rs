@@ -1,1 +1,3 @@
 //! Constants merged into their neighbours.
+
+pub mod fold_scales;
