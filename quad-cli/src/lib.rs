@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use quad_passes::registry::Registry;
 
-use commands::{bisect, compare, conformance, convert, explain, inspect, opt, passes, reduce, run};
+use commands::{adapter, bisect, compare, conformance, convert, explain, inspect, opt, passes, reduce, run};
 
 /// A compiler for diffusion models with LoRA adapters.
 #[derive(Debug, Parser)]
@@ -37,6 +37,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Adapter(adapter::Arguments),
     Inspect(inspect::Arguments),
     Run(run::Arguments),
     Compare(compare::Arguments),
@@ -64,6 +65,7 @@ pub fn run(
         }
     };
     exit::guarded(|| match arguments.command {
+        Command::Adapter(arguments) => adapter::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),

@@ -73,6 +73,7 @@ fn help_explains_every_command_with_examples() {
     let help = expect(0, &quad!("--help"));
     assert!(help.contains("Exit codes:") && help.contains("70"), "{help}");
     let commands = [
+        "adapter",
         "inspect",
         "run",
         "compare",

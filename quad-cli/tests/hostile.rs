@@ -6,23 +6,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+mod measured;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use measured::{MEMORY_LIMIT_KIB, Outcome, run};
 use serde::Deserialize;
 
 /// No input may keep the program busy for longer, by the clock and by the processor: other programs may be running.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
-/// A program that is still there after this long, whatever it is doing, is ended.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// No input may make the program's resident memory larger, in kibibytes as the kernel counts them.
-const MEMORY_LIMIT_KIB: u64 = 500 * 1024;
 /// The exit code for an input at fault; only then is there a message to check.
 const INPUT_AT_FAULT: i32 = 2;
-/// How often a running program is looked at.
-const POLL: Duration = Duration::from_millis(2);
 
 /// One entry of `MANIFEST.json`; `tests/python/make_hostile_models.py` says what the fields mean.
 #[derive(Clone, Deserialize)]
@@ -35,14 +31,6 @@ struct Case {
     message_contains: Vec<String>,
     #[serde(default)]
     message_lacks: Vec<String>,
-}
-
-/// How a program ended.
-struct Outcome {
-    code: Option<i32>,
-    message: String,
-    took: Duration,
-    peak_memory_kib: u64,
 }
 
 fn main() -> ExitCode {
@@ -115,48 +103,4 @@ fn complaints(case: &Case, outcome: &Outcome) -> Vec<String> {
     let unwanted = case.message_lacks.iter().filter(|text| outcome.message.contains(*text));
     complaints.extend(unwanted.map(|text| format!("the message contains {text:?}")));
     complaints
-}
-
-/// Runs a program to its end, or kills it when the time is up. Its message goes through a file, so that a full pipe
-/// cannot hold it up.
-fn run(command: &mut Command, stderr: &Path) -> std::io::Result<Outcome> {
-    let started = Instant::now();
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(stderr)?).spawn()?;
-    let mut peak_memory_kib = 0;
-    let mut busy = None;
-    let status = loop {
-        busy = processor_time(&child).or(busy);
-        peak_memory_kib = peak_memory_kib.max(memory_kib(&child));
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if started.elapsed() > PATIENCE || peak_memory_kib > 2 * MEMORY_LIMIT_KIB {
-            child.kill()?;
-            break child.wait()?;
-        }
-        thread::sleep(POLL);
-    };
-    let message = String::from_utf8_lossy(&fs::read(stderr)?).into_owned();
-    let took = started.elapsed();
-    let took = if took > PATIENCE { took } else { busy.map_or(took, |busy| busy.min(took)) };
-    Ok(Outcome { code: status.code(), message, took, peak_memory_kib })
-}
-
-/// How long a running program has kept processors busy so far, or `None` where the system does not tell.
-fn processor_time(child: &Child) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
-    // The second field is the program's name in parentheses; user and system time are the 14th and 15th.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
-    let ticks = times.next()?.ok()? + times.next()?.ok()?;
-    // Linux counts in hundredths of a second for programs.
-    Some(Duration::from_millis(10 * ticks))
-}
-
-/// The largest resident memory of a running program so far, or 0 where the system does not tell.
-fn memory_kib(child: &Child) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

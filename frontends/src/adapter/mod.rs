@@ -16,6 +16,7 @@ pub mod matching;
 
 mod config;
 mod diffusers;
+mod elements;
 mod error;
 mod factors;
 mod key;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use quad_ir::tensor::Tensor;
+use quad_ir::tensor::{Tensor, TensorError};
 
 use super::config::{Config, ConfigError, Scaling};
 use super::factors::{self, Factors, Fault, Parts};
 use super::key::{self, Key, Leaf, Reading};
 use super::names::{self, Modules};
 use super::normal_form::{Adapter, AdapterSite, Component, Dialect, Form, ModulePath, Warning};
-use super::{AdapterError, unsupported};
+use super::{AdapterError, elements, unsupported};
 use crate::data::ordered::{Json, Ordered};
 use crate::data::safetensors::SafeTensorsFile;
 
@@ -43,9 +43,6 @@ const MAX_NAMES: usize = 5;
 
 /// Bytes of a configuration beyond which it is refused.
 const MAX_CONFIG: u64 = 16 << 20;
-
-/// Elements that are looked at in one piece.
-const CHUNK: usize = 1 << 16;
 
 /// The sites of a file by component and path.
 type Groups = BTreeMap<(Component, ModulePath), Parts>;
@@ -362,24 +359,37 @@ impl Reader<'_> {
     /// Every element is a number. Whether all are zero.
     fn check_elements(&self, name: &str, tensor: &Tensor) -> Result<bool, AdapterError> {
         let mut is_zero = true;
-        let bytes_each = tensor.dtype().bits() as usize / 8;
-        let damaged = |error: quad_ir::tensor::TensorError| self.fault(Fault::new(name, error.to_string()));
-        for start in (0..tensor.len()).step_by(CHUNK) {
-            let count = CHUNK.min(tensor.len() - start);
-            let bytes = tensor.bytes().slice(start * bytes_each..(start + count) * bytes_each);
-            let chunk = Tensor::new(tensor.dtype(), &[count], bytes).map_err(damaged)?;
-            let elements = chunk.to_f32().map_err(damaged)?;
-            if let Some(at) = elements.iter().position(|element| !element.is_finite()) {
-                let (path, tensor, value) = (self.path.to_owned(), name.to_owned(), elements[at]);
-                return Err(AdapterError::NotFinite { path, tensor, index: start + at, value });
+        let checked = elements::visit(tensor, |start, piece| {
+            is_zero &= piece.iter().all(|element| *element == 0.0);
+            match piece.iter().position(|element| !element.is_finite()) {
+                Some(at) => Err(Unsound::NotFinite { index: start + at, value: piece[at] }),
+                None => Ok(()),
             }
-            is_zero &= elements.iter().all(|element| *element == 0.0);
+        });
+        match checked {
+            Ok(()) => Ok(is_zero),
+            Err(Unsound::NotFinite { index, value }) => {
+                let (path, tensor) = (self.path.to_owned(), name.to_owned());
+                Err(AdapterError::NotFinite { path, tensor, index, value })
+            }
+            Err(Unsound::Tensor(error)) => Err(self.fault(Fault::new(name, error.to_string()))),
         }
-        Ok(is_zero)
     }
 
     fn fault(&self, Fault { tensor, found }: Fault) -> AdapterError {
         AdapterError::Tensor { path: self.path.to_owned(), tensor, found }
+    }
+}
+
+/// Why the elements of a factor are refused.
+enum Unsound {
+    NotFinite { index: usize, value: f32 },
+    Tensor(TensorError),
+}
+
+impl From<TensorError> for Unsound {
+    fn from(error: TensorError) -> Self {
+        Self::Tensor(error)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands, each in a file or folder of its own.
 
+pub(crate) mod adapter;
 pub(crate) mod bisect;
 pub(crate) mod compare;
 pub(crate) mod conformance;
