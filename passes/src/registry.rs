@@ -65,6 +65,9 @@ passes! {
         fold_scales => FoldScales,
     }
     attention {
+        fuse_attention => FuseAttention,
+        lower_attention => LowerAttention,
+        split_heads => SplitHeads,
     }
     lower {
         convert_floats => ConvertFloats,
