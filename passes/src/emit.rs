@@ -2,9 +2,9 @@
 
 use quad_ir::dtype::DType;
 use quad_ir::graph::{AddError, Patch, ValueId};
-use quad_ir::ops::{Op, Reshape, Transpose};
+use quad_ir::ops::{Op, Reshape, Slice, Transpose};
 use quad_ir::tensor::Tensor;
-use quad_ir::types::{Known, Shape, TensorType};
+use quad_ir::types::{Known, TensorType};
 use quad_ir::weights::WeightError;
 
 /// Short forms of [`Patch::add_value`].
@@ -32,6 +32,9 @@ pub trait Emit {
 
     /// `x`, most often a constant, with sizes `sizes`; `x` itself when it has them.
     fn sized(&mut self, x: ValueId, sizes: &[u64]) -> Result<ValueId, AddError>;
+
+    /// The elements of `x`, most often a constant, from `from` to before `to` along `axis`.
+    fn cut(&mut self, x: ValueId, axis: usize, from: u64, to: u64) -> Result<ValueId, AddError>;
 
     /// A constant of `sizes` whose elements are all `value`, of a float type.
     fn filled(&mut self, dtype: DType, sizes: &[u64], value: f64) -> Result<ValueId, AddError>;
@@ -92,24 +95,23 @@ impl Emit for Patch<'_> {
         if self.ty(x).and_then(|ty| ty.shape.as_known()).is_some_and(|found| found[..] == *sizes) {
             return Ok(x);
         }
-        let wanted: Vec<usize> = sizes.iter().map(|size| *size as usize).collect();
-        if let Some(tensor) = self.known(x).and_then(Known::constant) {
-            let tensor = tensor.reshaped(&wanted).map_err(WeightError::from)?;
-            return self.add_constant(&tensor);
-        }
         let shape: Vec<i64> = sizes.iter().map(|size| size.cast_signed()).collect();
         let op = Reshape { allowzero: sizes.contains(&0) };
-        let (Some(weight), Some(ty)) = (self.weight(x), self.ty(x)) else {
-            let shape = self.integers(&shape)?;
-            return self.add_value(op, &[x, shape]);
-        };
-        // No node for the shape: only the recipe reads it.
-        let ty = TensorType::new(ty.dtype, Shape::known(sizes));
-        let shape = Tensor::from_vec(&[shape.len()], shape).map_err(WeightError::from)?;
-        let weights = self.weights_mut();
-        let shape = weights.add_memory(shape.ty(), shape.bytes().clone())?;
-        let recipe = weights.add_recipe(ty, op.into(), &[Some(weight), Some(shape)])?;
-        self.add_weight(recipe)
+        if self.weight(x).is_some() {
+            return derived_with(self, op.into(), x, &[&shape]);
+        }
+        let shape = self.integers(&shape)?;
+        self.derived(op, &[x, shape])
+    }
+
+    fn cut(&mut self, x: ValueId, axis: usize, from: u64, to: u64) -> Result<ValueId, AddError> {
+        let [from, to] = [from, to].map(u64::cast_signed);
+        let lists: [&[i64]; 3] = [&[from], &[to], &[axis as i64]];
+        if self.weight(x).is_some() {
+            return derived_with(self, Slice.into(), x, &lists);
+        }
+        let [from, to, axis] = lists.map(|list| self.integers(list));
+        self.derived(Slice, &[x, from?, to?, axis?])
     }
 
     fn filled(&mut self, dtype: DType, sizes: &[u64], value: f64) -> Result<ValueId, AddError> {
@@ -121,4 +123,15 @@ impl Emit for Patch<'_> {
         };
         self.add_constant(&tensor.map_err(WeightError::from)?)
     }
+}
+
+/// What `op` makes of the weight `x` and lists of integers, which no node stands for: only the recipe reads them.
+fn derived_with(patch: &mut Patch<'_>, op: Op, x: ValueId, lists: &[&[i64]]) -> Result<ValueId, AddError> {
+    let mut from = vec![patch.weight(x)];
+    for list in lists {
+        let tensor = Tensor::from_vec(&[list.len()], list.to_vec()).map_err(WeightError::from)?;
+        from.push(Some(patch.weights_mut().add_tensor(&tensor)?));
+    }
+    let weight = patch.weights_mut().derive(op, &from)?;
+    patch.add_weight(weight)
 }

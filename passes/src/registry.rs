@@ -55,11 +55,17 @@ passes! {
         dce => Dce,
     }
     fuse {
+        conv_batch_norm => FuseConvBatchNorm,
+        conv_bias => FuseConvBias,
         gelu => FuseGelu,
         group_norm => FuseGroupNorm,
         layer_norm => FuseLayerNorm,
+        pad => FusePad,
+        resize => NormalizeResize,
         rms_norm => FuseRmsNorm,
         silu => FuseSilu,
+        softmax => FuseSoftmax,
+        split_projections => SplitProjections,
     }
     fold {
         fold_scales => FoldScales,

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use quad_ir::graph::{NodeRef, Patch, ValueId, ValueRef};
-use quad_ir::ops::{Add, LayerNorm, Mul, OpKind};
+use quad_ir::ops::{Add, LayerNorm, Mul, OpKind, RmsNorm};
 use quad_ir::types::Dim;
 
 use crate::emit::Emit;
-use crate::pattern::{both_ways, only_read_by};
+use crate::pattern::{axis_of, both_ways, is_constant, only_read_by};
 use crate::rule::{Rule, Skip, because};
 
 /// `norm(x, scale, bias) * factor` is `norm(x, scale * factor, bias * factor)`, for a constant factor of the shape of the
@@ -97,7 +97,7 @@ impl<'g> Normed<'g> {
         let normed = both_ways(root).find(|(y, _)| y.producer().op().kind() == kind && y.port() == 0);
         let (y, parameter) = normed.ok_or(Skip::NoMatch)?;
         let norm = y.producer();
-        if parameter.weight().is_none() && parameter.constant().is_none() {
+        if !is_constant(parameter) {
             // A shift computed when the graph runs is not a parameter of the normalization.
             return Err(Skip::NoMatch);
         }
@@ -116,19 +116,18 @@ impl<'g> Normed<'g> {
 
 /// The axes that scale and bias of `norm` run along.
 fn parameter_axes(norm: NodeRef<'_>) -> Option<Range<usize>> {
-    let rank = norm.operand("x")?.ty().rank();
-    let from_start = |axis: i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok();
+    let x = norm.operand("x")?;
     if let Some(layer) = norm.is::<LayerNorm>() {
-        return Some(from_start(layer.axis)?..rank);
+        return Some(axis_of(layer.axis, x)?..x.ty().rank());
     }
-    if let Some(rms) = norm.is::<quad_ir::ops::RmsNorm>() {
-        return Some(from_start(rms.axis)?..rank);
+    if let Some(rms) = norm.is::<RmsNorm>() {
+        return Some(axis_of(rms.axis, x)?..x.ty().rank());
     }
     Some(1..2)
 }
 
 /// The sizes of `y` along `axes`, when `parameter` has those there, and 1 along all other axes.
-fn sizes_along(parameter: ValueRef<'_>, y: ValueRef<'_>, axes: Range<usize>) -> Option<Vec<u64>> {
+pub(super) fn sizes_along(parameter: ValueRef<'_>, y: ValueRef<'_>, axes: Range<usize>) -> Option<Vec<u64>> {
     let (shape, missing) = (&y.ty().shape, y.ty().rank().checked_sub(parameter.ty().rank())?);
     let fits = |axis: usize| {
         let one = Dim::Known(1);

@@ -5,7 +5,7 @@ use quad_ir::ops::{Mul, OpKind, Pow, ReduceMean, Sqrt, Sub};
 use smallvec::SmallVec;
 
 use crate::algebra::{is_square_of, plus, quotient};
-use crate::pattern::{both_ways, integers, made_by, uniform};
+use crate::pattern::{axis_of, both_ways, integers, made_by, uniform};
 use crate::rule::{Skip, because};
 
 /// `y = c / sqrt(mean(c^2) + epsilon)`, the mean along some axes.
@@ -88,15 +88,12 @@ fn power_of(value: ValueRef<'_>, exponent: f64) -> Option<ValueRef<'_>> {
 }
 
 /// The axes along which `reduction` reduces, in order.
-fn reduced_axes(reduction: NodeRef<'_>) -> Option<SmallVec<[usize; 6]>> {
+pub(super) fn reduced_axes(reduction: NodeRef<'_>) -> Option<SmallVec<[usize; 6]>> {
     let x = reduction.operand("x")?;
-    let rank = x.ty().rank();
-    let Some(axes) = reduction.operand("axes") else { return Some((0..rank).collect()) };
-    let from_start = |axis: i64| if axis < 0 { axis + rank as i64 } else { axis };
-    let mut axes: SmallVec<[usize; 6]> = integers(axes)?
-        .into_iter()
-        .map(|axis| usize::try_from(from_start(axis)).ok())
-        .collect::<Option<_>>()?;
+    let Some(axes) = reduction.operand("axes") else { return Some((0..x.ty().rank()).collect()) };
+    let axes: Option<SmallVec<[usize; 6]>> =
+        integers(axes)?.into_iter().map(|axis| axis_of(axis, x)).collect();
+    let mut axes = axes?;
     axes.sort_unstable();
     Some(axes)
 }
