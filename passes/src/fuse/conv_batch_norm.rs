@@ -28,9 +28,10 @@
 //! ```
 
 use quad_ir::dtype::DType;
-use quad_ir::graph::{Graph, NodeRef, Patch};
+use quad_ir::graph::{Graph, NodeRef, Patch, ValueRef};
 use quad_ir::ops::{Add, BatchNorm, Conv, Div, Mul, Neg, Op, OpKind, Reshape, Sqrt, Sub};
 use quad_ir::tensor::Tensor;
+use quad_ir::types::TensorType;
 use quad_ir::weights::{WeightError, WeightId, Weights};
 
 use crate::context::Context;
@@ -70,7 +71,7 @@ fn batch_norm_into_conv(root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), 
     let dtype = normed.ty().dtype;
     let weight = |node: NodeRef<'_>, name: &str| {
         let value = node.operand(name).filter(|value| value.ty().dtype == dtype);
-        let found = value.and_then(|value| value.weight());
+        let found = value.and_then(ValueRef::weight);
         found.ok_or_else(|| because(node, format!("its `{name}` is no weight of type {dtype}")))
     };
     let kernel = weight(layer, "w")?;
@@ -123,7 +124,7 @@ impl Statistics {
         };
         let scaled = make(Mul.into(), &[centered, factor])?;
         let bias = make(Add.into(), &[scaled, self.shift])?;
-        let rank = weights.ty(kernel).map_or(0, |ty| ty.rank());
+        let rank = weights.ty(kernel).map_or(0, TensorType::rank);
         let column: Vec<i64> = (0..rank).map(|axis| if axis == 0 { -1 } else { 1 }).collect();
         let column = weights.add_tensor(&Tensor::from_vec(&[rank], column)?)?;
         let factor = weights.derive(Reshape::default(), &[Some(factor), Some(column)])?;

@@ -2,8 +2,8 @@
 //!
 //! Exporters write it as an instance normalization, without scale and bias, of the channels of a group taken together:
 //! reshape, `instance_norm`, reshape, multiply, add. Others write mean and variance out, too. The shapes may be computed
-//! when the graph runs; what counts is that the first reshape keeps the batch, and that the last gives back the shape of
-//! the beginning. A constant factor and addend, one number for each channel, become scale and bias.
+//! when the graph runs; what counts is that the first reshape keeps the batch, and that the last makes channels of the
+//! groups again. A constant factor and addend, one number for each channel, become scale and bias.
 //!
 //! Before:
 //! ```quad
@@ -32,7 +32,6 @@
 //! }
 //! ```
 
-use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, NodeRef, Patch, ValueRef};
 use quad_ir::ops::{GroupNorm, InstanceNorm, OpKind, Reshape};
 use quad_ir::types::Dim;
@@ -111,49 +110,57 @@ impl Rule for GroupedMoments {
     }
 }
 
-/// Channels of `x` in groups.
+/// Channels in groups.
 struct Groups<'g> {
     x: ValueRef<'g>,
-    /// What has the shape of `x` again.
-    y: ValueRef<'g>,
+    /// The reshape that makes channels of the groups again.
+    apart: NodeRef<'g>,
     count: u64,
     channels: u64,
 }
 
 impl<'g> Groups<'g> {
-    /// What is reshaped to `grouped`, which is `[batch, groups, ..]`, and back after `norm`.
+    /// What is reshaped to `grouped`, which is `[batch, groups, ..]`, and after `norm` to `[batch, channels, ..]`.
     fn between(grouped: ValueRef<'g>, norm: NodeRef<'g>) -> Result<Self, Skip> {
         let (taken_together, _) = made_by::<Reshape>(grouped).ok_or(Skip::NoMatch)?;
         let x = taken_together.operand("x").ok_or(Skip::NoMatch)?;
-        let reader =
-            norm.result().readers().map(|(reader, _)| reader).find(|reader| reader.is::<Reshape>().is_some());
-        let apart = reader.ok_or(Skip::NoMatch)?;
+        let readers = norm.result().readers().map(|(reader, _)| reader);
+        let apart =
+            readers.into_iter().find(|reader| reader.is::<Reshape>().is_some()).ok_or(Skip::NoMatch)?;
         only_read_by(norm.result(), apart)?;
-        let y = apart.result();
-        if y.ty() != x.ty() {
-            let (found, wanted) = (y.ty(), x.ty());
-            return Err(because(apart, format!("it gives {found}, and what was grouped is {wanted}")));
-        }
-        let (Some(batch), Some(channels)) = (x.ty().shape.first(), x.ty().shape.get(1)) else {
-            return Err(because(taken_together, "what is grouped has no channels"));
+        let (groups, result) = (&grouped.ty().shape, &apart.result().ty().shape);
+        let (Some(count), Some(channels)) =
+            (groups.get(1).and_then(Dim::known), result.get(1).and_then(Dim::known))
+        else {
+            return Err(because(apart, "the numbers of channels and groups are not known"));
         };
-        let shape = &grouped.ty().shape;
-        let (Some(count), Some(channels)) = (shape.get(1).and_then(Dim::known), channels.known()) else {
-            return Err(because(taken_together, "the numbers of channels and groups are not known"));
-        };
-        if shape[0] != *batch || count == 0 || channels % count != 0 {
-            return Err(because(taken_together, "it does not make groups of channels"));
+        if groups[0] != result[0] || count == 0 || channels % count != 0 {
+            let (found, grouped) = (apart.result().ty(), grouped.ty());
+            return Err(because(apart, format!("{grouped} are no groups of the channels of {found}")));
         }
-        Ok(Self { x, y, count, channels })
+        Ok(Self { x, apart, count, channels })
     }
 
     /// Puts a group normalization with uniform scale and bias in the place of all.
     fn normalize(&self, epsilon: f32, scale: f64, bias: f64, patch: &mut Patch<'_>) -> Result<(), Skip> {
-        let dtype: DType = self.x.ty().dtype;
+        let y = self.apart.result();
+        let mut x = self.x.id();
+        if self.x.ty() != y.ty() {
+            // The spatial axes may have been laid together before; that is one reshape with the one into groups.
+            let shape = self.apart.operand("shape").ok_or(Skip::NoMatch)?;
+            x = patch.add_value(self.apart.op().clone(), &[x, shape.id()])?;
+        }
+        if patch.ty(x) != Some(y.ty()) {
+            return Err(because(
+                self.apart,
+                "its shape operand would mean another shape before the groups are made",
+            ));
+        }
+        let dtype = y.ty().dtype;
         let scale = patch.filled(dtype, &[self.channels], scale)?;
         let bias = patch.filled(dtype, &[self.channels], bias)?;
         let op = GroupNorm { num_groups: self.count, epsilon: epsilon.into(), ..GroupNorm::default() };
-        let normed = patch.add_value(op, &[self.x.id(), scale, bias])?;
-        Ok(patch.replace(self.y.id(), normed)?)
+        let normed = patch.add_value(op, &[x, scale, bias])?;
+        Ok(patch.replace(y.id(), normed)?)
     }
 }

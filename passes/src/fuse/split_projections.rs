@@ -49,7 +49,7 @@
 //! ```
 
 use quad_ir::graph::{Graph, NodeRef, Patch, ValueId, ValueRef};
-use quad_ir::ops::{Conv, Gemm, Input, OpKind, Split, Transpose};
+use quad_ir::ops::{Conv, Gemm, OpKind, Split, Transpose};
 use smallvec::SmallVec;
 
 use crate::context::Context;
@@ -80,8 +80,7 @@ fn split_of_projection(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), S
     let split = node.is::<Split>().ok_or(Skip::NoMatch)?;
     let x = node.operand("x").ok_or(Skip::NoMatch)?;
     let axis = axis_of(split.axis, x).ok_or(Skip::NoMatch)?;
-    if is_constant(x) || x.producer().is::<Input>().is_some() {
-        // Weights that are given when the graph runs, most often.
+    if !may_be_linear(x.producer().op().kind()) {
         return Err(Skip::NoMatch);
     }
     let mut ends: SmallVec<[u64; 4]> = SmallVec::new();
@@ -94,6 +93,15 @@ fn split_of_projection(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), S
     let parts = cut.result(x, axis, node)?;
     let patch = cut.patch;
     node.results().zip(parts).try_for_each(|(result, part)| Ok(patch.replace(result.id(), part)?))
+}
+
+/// Whether an operation is a linear layer, or may be applied to the result of one and still be cut with it.
+fn may_be_linear(kind: OpKind) -> bool {
+    is_elementwise(kind) || matches!(kind, OpKind::MatMul | OpKind::Gemm | OpKind::Conv)
+}
+
+fn is_elementwise(kind: OpKind) -> bool {
+    matches!(kind, OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::Neg | OpKind::Cast)
 }
 
 /// Values by part.
