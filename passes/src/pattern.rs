@@ -2,6 +2,7 @@
 
 use quad_ir::dtype::DType;
 use quad_ir::graph::{NodeRef, ValueRef};
+use quad_ir::ops::layout::{DataLayout, layout_of};
 use quad_ir::ops::{Cast, OpTraits, OpVariant, Transpose};
 use smallvec::SmallVec;
 
@@ -59,6 +60,15 @@ pub fn axis_of(axis: i64, value: ValueRef<'_>) -> Option<usize> {
     let rank = value.ty().rank() as i64;
     let from_start = if axis < 0 { axis.checked_add(rank)? } else { axis };
     usize::try_from(from_start).ok().filter(|_| from_start < rank)
+}
+
+/// The axis of the channels of what `node` computes, when it is an operation over planes of channels.
+pub fn channel_axis(node: NodeRef<'_>) -> Option<usize> {
+    let (layout, _) = layout_of(node.op())?;
+    match layout {
+        DataLayout::Nchw => Some(1),
+        DataLayout::Nhwc => node.result().ty().rank().checked_sub(1),
+    }
 }
 
 /// The first two operands of a commutative operation, both ways round.

@@ -7,7 +7,7 @@ use quad_ir::ops::{Add, LayerNorm, Mul, OpKind, RmsNorm};
 use quad_ir::types::Dim;
 
 use crate::emit::Emit;
-use crate::pattern::{axis_of, both_ways, is_constant, only_read_by};
+use crate::pattern::{axis_of, both_ways, channel_axis, is_constant, only_read_by};
 use crate::rule::{Rule, Skip, because};
 
 /// `norm(x, scale, bias) * factor` is `norm(x, scale * factor, bias * factor)`, for a constant factor of the shape of the
@@ -123,7 +123,8 @@ fn parameter_axes(norm: NodeRef<'_>) -> Option<Range<usize>> {
     if let Some(rms) = norm.is::<RmsNorm>() {
         return Some(axis_of(rms.axis, x)?..x.ty().rank());
     }
-    Some(1..2)
+    let channels = channel_axis(norm)?;
+    Some(channels..channels + 1)
 }
 
 /// The sizes of `y` along `axes`, when `parameter` has those there, and 1 along all other axes.

@@ -68,6 +68,9 @@ fn batch_norm_into_conv(root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), 
     if norm.training_mode {
         return Err(because(root, "it normalizes by the statistics of its operand"));
     }
+    if norm.layout != conv.layout {
+        return Err(because(root, "it looks for the channels at another axis than the convolution"));
+    }
     let dtype = normed.ty().dtype;
     let weight = |node: NodeRef<'_>, name: &str| {
         let value = node.operand(name).filter(|value| value.ty().dtype == dtype);

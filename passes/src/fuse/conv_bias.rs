@@ -33,7 +33,7 @@ use super::affine::sizes_along;
 use crate::context::Context;
 use crate::emit::Emit;
 use crate::pass::{Pass, PassError, PassInfo};
-use crate::pattern::{both_ways, is_constant, only_read_by};
+use crate::pattern::{both_ways, channel_axis, is_constant, only_read_by};
 use crate::rule::{FnRule, Skip, apply_rules, because};
 
 /// See the [module](self).
@@ -55,10 +55,10 @@ impl Pass for FuseConvBias {
 
 fn addend_into_bias(root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
     let biased =
-        both_ways(root).find(|(y, addend)| is_constant(*addend) && channel_axis(y.producer()).is_some());
+        both_ways(root).find(|(y, addend)| is_constant(*addend) && bias_axis(y.producer()).is_some());
     let (y, addend) = biased.ok_or(Skip::NoMatch)?;
     let layer = y.producer();
-    let axis = channel_axis(layer).ok_or(Skip::NoMatch)?;
+    let axis = bias_axis(layer).ok_or(Skip::NoMatch)?;
     let sizes = sizes_along(addend, y, axis..axis + 1).ok_or_else(|| {
         because(
             root,
@@ -83,11 +83,11 @@ fn addend_into_bias(root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip
 }
 
 /// The axis of the channels of `layer`, when it has or can have a bias that is constant.
-fn channel_axis(layer: NodeRef<'_>) -> Option<usize> {
+fn bias_axis(layer: NodeRef<'_>) -> Option<usize> {
     let has_two_axes = |name: &str| layer.operand(name).is_some_and(|value| value.ty().rank() == 2);
     let bias_is_constant = |name: &str| layer.operand(name).is_none_or(is_constant);
     match layer.op().kind() {
-        OpKind::Conv | OpKind::ConvTranspose => bias_is_constant("b").then_some(1),
+        OpKind::Conv | OpKind::ConvTranspose => channel_axis(layer).filter(|_| bias_is_constant("b")),
         OpKind::MatMul => (has_two_axes("a") && has_two_axes("b")).then_some(1),
         OpKind::Gemm => {
             let gemm = layer.is::<Gemm>()?;

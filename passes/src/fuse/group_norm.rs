@@ -33,6 +33,7 @@
 //! ```
 
 use quad_ir::graph::{Graph, NodeRef, Patch, ValueRef};
+use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::{GroupNorm, InstanceNorm, OpKind, Reshape};
 use quad_ir::types::Dim;
 
@@ -78,6 +79,9 @@ impl Rule for GroupedInstanceNorm {
         let norm = root.is::<InstanceNorm>().ok_or(Skip::NoMatch)?;
         let grouped = root.operand("x").ok_or(Skip::NoMatch)?;
         let groups = Groups::between(grouped, root)?;
+        if norm.layout != DataLayout::Nchw {
+            return Err(because(root, "it has the channels last, where they are no neighbors in memory"));
+        }
         let parameter = |name: &str| {
             let differs = || because(root, format!("its {name} is not the same for all groups"));
             root.operand(name).and_then(uniform).ok_or_else(differs)

@@ -24,6 +24,7 @@
 //! ```
 
 use quad_ir::graph::{Graph, NodeRef, Patch, ValueId, ValueRef};
+use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::pad::PadMode;
 use quad_ir::ops::{Conv, OpKind, Pad};
 
@@ -54,7 +55,8 @@ fn pad_into_conv(root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
     let conv = root.is::<Conv>().ok_or(Skip::NoMatch)?;
     let (pad, _) = root.operand("x").and_then(made_by::<Pad>).ok_or(Skip::NoMatch)?;
     let x = pad.operand("x").ok_or(Skip::NoMatch)?;
-    let around = spatial_pads(pad, x)?;
+    let first = if conv.layout == DataLayout::Nchw { 2 } else { 1 };
+    let around = spatial_pads(pad, x, first)?;
     let own = conv.pads.iter().copied().chain(std::iter::repeat(0));
     let pads = around.into_iter().zip(own).map(|(around, own)| around + own).collect();
     let mut operands: Vec<Option<ValueId>> =
@@ -64,8 +66,8 @@ fn pad_into_conv(root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
     Ok(patch.replace(root.result().id(), padded)?)
 }
 
-/// What `pad` adds before each spatial axis, then after each.
-fn spatial_pads(pad: NodeRef<'_>, x: ValueRef<'_>) -> Result<Vec<u64>, Skip> {
+/// What `pad` adds before each spatial axis of `x`, of which `first` is the first one, then after each.
+fn spatial_pads(pad: NodeRef<'_>, x: ValueRef<'_>, first: usize) -> Result<Vec<u64>, Skip> {
     let left = |why: &'static str| because(pad, why);
     if pad.is::<Pad>().is_none_or(|pad| pad.mode != PadMode::Constant) {
         return Err(left("it repeats elements instead of adding zeros"));
@@ -86,7 +88,7 @@ fn spatial_pads(pad: NodeRef<'_>, x: ValueRef<'_>) -> Result<Vec<u64>, Skip> {
     for (place, amount) in pads.into_iter().enumerate() {
         let amount = u64::try_from(amount).map_err(|_| left("it removes elements"))?;
         let (axis, after) = (axes[place % axes.len()], place / axes.len());
-        match axis.checked_sub(2) {
+        match axis.checked_sub(first).filter(|axis| *axis < rank - 2) {
             Some(axis) => spatial[after * (rank - 2) + axis] = amount,
             None if amount == 0 => {}
             None => return Err(left("it adds to the batch or to the channels")),

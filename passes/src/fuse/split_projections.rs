@@ -55,7 +55,7 @@ use smallvec::SmallVec;
 use crate::context::Context;
 use crate::emit::Emit;
 use crate::pass::{Pass, PassError, PassInfo};
-use crate::pattern::{axis_of, is_constant, only_read_by, permutation};
+use crate::pattern::{axis_of, channel_axis, is_constant, only_read_by, permutation};
 use crate::rule::{FnRule, Skip, apply_rules, because};
 
 /// See the [module](self).
@@ -129,7 +129,10 @@ impl Cut<'_, '_> {
                 let rank = rank_of(node, "c").unwrap_or(0);
                 self.linear(node, &[("b", usize::from(!swapped)), ("c", rank.saturating_sub(1))])
             }
-            OpKind::Conv if axis == 1 && node.is::<Conv>().is_some_and(|conv| conv.group == 1) => {
+            OpKind::Conv
+                if channel_axis(node) == Some(axis)
+                    && node.is::<Conv>().is_some_and(|conv| conv.group == 1) =>
+            {
                 self.linear(node, &[("w", 0), ("b", 0)])
             }
             OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::Neg | OpKind::Cast => {

@@ -137,7 +137,13 @@ fn a_product_with_a_transposed_weight() {
 
 #[test]
 fn a_convolution_with_strides_pads_and_dilations() {
-    let conv = Conv { strides: vec![2, 1], pads: vec![1, 0, 2, 1], dilations: vec![1, 2], group: 1, ..Conv::default() };
+    let conv = Conv {
+        strides: vec![2, 1],
+        pads: vec![1, 0, 2, 1],
+        dilations: vec![1, 2],
+        group: 1,
+        ..Conv::default()
+    };
     let case = Case {
         op: conv.into(),
         x: vec![2, 6, 9, 8],
