@@ -428,3 +428,41 @@ fn factors_are_views_of_the_file() {
     // One lies behind the other in the map; copies would be elsewhere.
     assert!([site.lora_a.bytes().len(), site.lora_b.bytes().len()].contains(&a.abs_diff(b)));
 }
+
+/// Every byte of a file changed in turn, and every length it may be cut to.
+#[test]
+fn damage_anywhere_is_an_error_or_harmless() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("damaged.safetensors");
+    kohya(Bundle::new(), "a", 1, Some(1.0)).write(&path);
+    let whole = fs::read(&path).expect("written");
+    let config = r#"{"peft_type": "LORA", "r": 1, "lora_alpha": 2, "alpha_pattern": {"a.*": 3}}"#;
+    let read = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("written");
+        adapter::read(&path, &ReadOptions::default())
+    };
+    assert_eq!(read(&whole).expect("sound").sites.len(), 1);
+    for length in 0..whole.len() {
+        let message = read(&whole[..length]).expect_err("cut short").to_string();
+        assert!(message.contains("damaged.safetensors"), "{message}");
+    }
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        if let Err(error) = read(&damaged) {
+            assert!(error.to_string().contains("damaged.safetensors"), "byte {at}: {error}");
+        }
+    }
+    for at in 0..config.len() {
+        let mut damaged = config.as_bytes().to_vec();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(folder.path().join("adapter_config.json"), damaged).expect("written");
+        let peft = folder.path().join("adapter_model.safetensors");
+        Bundle::new()
+            .pair("base_model.model.a.lora_A.weight", "base_model.model.a.lora_B.weight", 1)
+            .write(&peft);
+        if let Err(error) = adapter::read(folder.path(), &ReadOptions::default()) {
+            assert!(error.to_string().contains("adapter_"), "byte {at}: {error}");
+        }
+    }
+}

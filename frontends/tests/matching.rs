@@ -87,7 +87,7 @@ fn every_dialect_finds_the_same_layers() {
 }
 
 #[test]
-fn a_layer_found_in_a_text_is_the_one_found_in_the_model() {
+fn a_layer_is_found_again_in_a_text_and_in_another_model_file() {
     let adapters = TASKS.map(|(task, _)| read(&format!("{task}/peft")));
     for model in [BASES[0], BASES[1]] {
         let module = import(model);
@@ -100,6 +100,14 @@ fn a_layer_found_in_a_text_is_the_one_found_in_the_model() {
         };
         assert_eq!(names(&again), names(&module), "{model}");
         assert_eq!(names(&again).len(), 79);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("again.onnx");
+        onnx::write(again.main().expect("one graph"), &path).expect("written");
+        let written = onnx::import(&path).expect("what was written");
+        assert_eq!(names(&written), names(&module), "{model}");
+        let mut compact = module.clone();
+        compact.graphs.iter_mut().for_each(|graph| drop(graph.compact()));
+        assert_eq!(names(&compact), names(&module), "{model}");
     }
 }
 

@@ -20,6 +20,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::channels_first::channels_first;
 use super::context::is_ours;
 use super::data_file::DataFile;
+use super::origin;
 use super::proto::{
     AttributeProto, AttributeType, DataLocation, Dimension, DimensionValue, GraphProto, ModelProto,
     NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorType,
@@ -120,10 +121,12 @@ impl WriteNode<'_> {
             quad_ir::loc::Loc::Source { node, .. } => node.to_string(),
             _ => String::new(),
         };
+        let metadata_props = origin::note(self.node.loc().path().map(|path| &**path), &name);
         self.out.push(NodeProto {
             input,
             output,
             name,
+            metadata_props,
             op_type: self.op_type.to_owned(),
             domain: self.domain.to_owned(),
             attribute: attributes,

@@ -23,6 +23,22 @@ pub(super) fn module_path(node: &NodeProto) -> Option<Name> {
     modules.last().filter(|path| !path.is_empty()).map(|path| path.as_str().into())
 }
 
+/// What to note at a node called `name` so that reading it gives `path` again; nothing where the name tells.
+pub(super) fn note(path: Option<&str>, name: &str) -> Vec<StringStringEntryProto> {
+    match path {
+        Some(path) if path_in_name(name).as_deref() != Some(path) => {
+            let value = format!("['', {}, {}]", python_text(path), python_text(name));
+            vec![StringStringEntryProto { key: SCOPES.to_owned(), value }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// `text` as a literal of Python.
+fn python_text(text: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
+}
+
 /// The path that a name such as `/layers.0/to_q/MatMul` has before the operation.
 ///
 /// Modules of a sequence are named by their whole path within it, `/seq/seq.2/seq.2.0/Conv`; the path is said once.
@@ -135,6 +151,18 @@ mod tests {
         ] {
             assert_eq!(path_in_name(name).as_deref(), path, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_noted_is_read_again() {
+        for (path, name) in
+            [(Some("a.to_q"), "n1"), (Some("it's.a\\b"), ""), (Some("a.b"), "/a/b/MatMul"), (None, "x")]
+        {
+            let node =
+                NodeProto { name: name.to_owned(), metadata_props: note(path, name), ..NodeProto::default() };
+            assert_eq!(module_path(&node).as_deref(), path);
+        }
+        assert!(note(Some("a.b"), "/a/b/MatMul").is_empty(), "the name tells");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub struct Unmatched {
 pub enum Why {
     /// No module of the graph has such a path.
     Nothing {
-        /// The most similar paths.
+        /// The most similar paths; only the first sites of an error have some.
         near: Vec<String>,
     },
     /// Several modules may be meant.
@@ -115,7 +115,7 @@ impl fmt::Display for Why {
 }
 
 /// Sites that a message lists.
-const MAX_LISTED: usize = 10;
+pub(super) const MAX_LISTED: usize = 10;
 
 struct UnmatchedList<'u>(&'u [Unmatched]);
 

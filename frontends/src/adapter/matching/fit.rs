@@ -6,7 +6,7 @@ use quad_ir::tensor::{Tensor, TensorError};
 
 use super::{SiteRef, Target, TargetNode, WeightLayout};
 use crate::adapter::branches::{Kind, Product};
-use crate::adapter::normal_form::{AdapterSite, SiteKind};
+use crate::adapter::normal_form::{AdapterSite, Form, SiteKind};
 
 /// Why a site's factors do not fit `product`, if they do not.
 pub(super) fn check(site: &AdapterSite, product: &Product<'_>) -> Result<(), String> {
@@ -20,7 +20,8 @@ pub(super) fn check(site: &AdapterSite, product: &Product<'_>) -> Result<(), Str
     let places: usize = kernel.iter().product();
     let is_same = a[1] == channels_in && pads_to(&a[2..], &kernel);
     // Products that LyCORIS stores have channels and places of the kernel on one axis.
-    let is_joined = a.len() == 2 && a[1] == channels_in * places;
+    let may_be_joined = matches!(site.form, Form::LoHa | Form::LoKr) && a.len() == 2;
+    let is_joined = may_be_joined && a[1] == channels_in.saturating_mul(places);
     if b[0] == channels_out && (is_same || is_joined) {
         return Ok(());
     }

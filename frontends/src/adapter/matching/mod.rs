@@ -144,7 +144,12 @@ pub fn match_sites(
         }
         match matching.find(site) {
             Ok(path) => found.entry(path).or_default().push(place),
-            Err(why) => {
+            Err(mut why) => {
+                if let Why::Nothing { near } = &mut why
+                    && unmatched.len() < error::MAX_LISTED
+                {
+                    *near = nearest(site.path.as_str(), layers.paths());
+                }
                 let name = site.full_name();
                 match allowed.iter().find(|(_, pattern)| pattern.is_match(&name)) {
                     Some((pattern, _)) => {
@@ -219,7 +224,8 @@ impl Matching<'_, '_> {
                         .push(format!("`{}` is `{path}`, by the content of its weight", site.full_name()));
                     Ok(path.to_owned())
                 }
-                _ => Err(Why::Nothing { near: nearest(site.path.as_str(), self.layers.paths()) }),
+                // What is near is looked for later, for the sites that a message lists.
+                _ => Err(Why::Nothing { near: Vec::new() }),
             },
         }
     }

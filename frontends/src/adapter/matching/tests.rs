@@ -252,6 +252,20 @@ fn shapes_must_fit() {
 }
 
 #[test]
+fn products_that_join_channels_and_kernel_fit_a_convolution() {
+    let module = text(
+        "%k = weight [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7] : f32[1, 4, 2, 2]
+         %y = conv(%image, %k) : f32[1, 1, 7, 7] from \"net.conv\"",
+    );
+    let plain = sized(ModulePath::Dotted("net.conv".to_owned()), &[1, 16], &[1, 1]);
+    assert!(refusal(&module, vec![plain.clone()]).contains("kernel [2, 2]"));
+    let joined = AdapterSite { form: Form::LoHa, ..plain };
+    let matches = find(&module, vec![joined.clone()], &MatchOptions::default()).expect("it fits");
+    let (lora_a, _) = fitted(&matches.targets[0], &joined).expect("it fits");
+    assert_eq!(lora_a.sizes(), [1, 4, 2, 2]);
+}
+
+#[test]
 fn dilated_convolutions_are_refused() {
     let module = text(
         "%k = weight [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7] : f32[1, 4, 2, 2]

@@ -89,3 +89,63 @@ fn the_nearest_names_come_first() {
     let near = nearest("a_b_to_qq", ["z.z.z.z", "a.b.to_q", "a.b.to_k"].into_iter());
     assert_eq!(near, ["a.b.to_q", "a.b.to_k", "z.z.z.z"]);
 }
+
+/// The modules with weights of SDXL's UNet, as its configuration builds them.
+fn sdxl() -> Vec<String> {
+    let mut paths: Vec<String> = ["conv_in", "conv_out"].map(str::to_owned).to_vec();
+    for embedding in ["time_embedding", "add_embedding"] {
+        paths.extend([1, 2].map(|layer| format!("{embedding}.linear_{layer}")));
+    }
+    let resnet = |block: &str, layer: usize, has_shortcut: bool| {
+        let parts = ["conv1", "conv2", "time_emb_proj", "conv_shortcut"];
+        let count = if has_shortcut { 4 } else { 3 };
+        parts[..count].iter().map(|part| format!("{block}.resnets.{layer}.{part}")).collect::<Vec<_>>()
+    };
+    let attention = |block: &str, index: usize, layers: usize| {
+        let at = format!("{block}.attentions.{index}");
+        let mut paths = vec![format!("{at}.proj_in"), format!("{at}.proj_out")];
+        for layer in 0..layers {
+            let inner =
+                ["attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k"];
+            let rest = ["attn2.to_v", "attn2.to_out.0", "ff.net.0.proj", "ff.net.2"];
+            paths.extend(
+                inner.iter().chain(&rest).map(|part| format!("{at}.transformer_blocks.{layer}.{part}")),
+            );
+        }
+        paths
+    };
+    for (block, layers) in [0, 2, 10].into_iter().enumerate() {
+        let at = format!("down_blocks.{block}");
+        for index in 0..2 {
+            paths.extend(resnet(&at, index, block > 0 && index == 0));
+            paths.extend(if layers > 0 { attention(&at, index, layers) } else { Vec::new() });
+        }
+        paths.extend((block < 2).then(|| format!("{at}.downsamplers.0.conv")));
+    }
+    paths.extend((0..2).flat_map(|index| resnet("mid_block", index, false)));
+    paths.extend(attention("mid_block", 0, 10));
+    for (block, layers) in [10, 2, 0].into_iter().enumerate() {
+        let at = format!("up_blocks.{block}");
+        for index in 0..3 {
+            paths.extend(resnet(&at, index, true));
+            paths.extend(if layers > 0 { attention(&at, index, layers) } else { Vec::new() });
+        }
+        paths.extend((block < 2).then(|| format!("{at}.upsamplers.0.conv")));
+    }
+    paths
+}
+
+#[test]
+fn every_module_of_sdxl_has_two_names_of_its_own() {
+    let paths = sdxl();
+    assert_eq!(paths.len(), 794);
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let layout = sgm::Layout::of(&paths);
+    let spellings = Spellings::of(Component::Unet, &paths);
+    for path in &paths {
+        let original = layout.name(path).unwrap_or_else(|| panic!("{path} has no original name"));
+        for spelled in [mangled(&original), mangled(path)] {
+            assert_eq!(spellings.find(&spelled), Lookup::One(path), "{spelled}");
+        }
+    }
+}
