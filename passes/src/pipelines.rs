@@ -13,7 +13,8 @@ pub const PIPELINES: &[NamedPipeline] = &[
     NamedPipeline {
         name: "float",
         summary: "Clean-ups and fusions in floats, for any target.",
-        text: "clean,fuse-silu,fuse-gelu,fuse-layer-norm,fuse-rms-norm,fuse-group-norm,clean",
+        text: "clean,fuse-pad,normalize-resize,fuse-silu,fuse-gelu,fuse-group-norm,fuse-layer-norm,fuse-rms-norm,\
+               fuse-softmax,fuse-conv-batch-norm,fuse-conv-bias,clean",
     },
     NamedPipeline {
         name: "npu",
