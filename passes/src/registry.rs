@@ -77,6 +77,7 @@ passes! {
     }
     lower {
         convert_floats => ConvertFloats,
+        decompose => Decompose,
         linear_to_conv => LinearToConv,
         specialize => Specialize,
     }

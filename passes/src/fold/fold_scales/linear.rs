@@ -1,6 +1,7 @@
 //! Factors after and before products with a constant weight.
 
 use quad_ir::graph::{NodeRef, Patch, ValueRef};
+use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::{Op, OpKind};
 
 use super::factor::{Along, Factor, weight_of};
@@ -52,8 +53,20 @@ impl<'g> Linear<'g> {
                 ((usize::from(!gemm.transA), Some(rows)), (1, Some(1 - rows)))
             }
             // Each group of output channels reads input channels of its own.
-            Op::Conv(conv) => ((1, (conv.group == 1).then_some(1)), (1, Some(0))),
-            Op::ConvTranspose(conv) => ((1, Some(0)), (1, (conv.group == 1).then_some(1))),
+            Op::Conv(conv) => {
+                let (channels, inputs) = match conv.layout {
+                    DataLayout::Nchw => (1, 1),
+                    DataLayout::Nhwc => (last, rank - 1),
+                };
+                ((channels, (conv.group == 1).then_some(inputs)), (channels, Some(0)))
+            }
+            Op::ConvTranspose(conv) => {
+                let (channels, inputs, outputs) = match conv.layout {
+                    DataLayout::Nchw => (1, 0, 1),
+                    DataLayout::Nhwc => (last, rank - 1, 0),
+                };
+                ((channels, Some(inputs)), (channels, (conv.group == 1).then_some(outputs)))
+            }
             _ => return None,
         };
         let is_linear = is_constant(weight) && !is_constant(x);

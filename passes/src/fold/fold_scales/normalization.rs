@@ -1,6 +1,7 @@
 //! Factors and addends after normalizations, which have a scale and a bias of their own.
 
 use quad_ir::graph::{NodeRef, Patch, ValueId};
+use quad_ir::ops::layout::{DataLayout, layout_of};
 use quad_ir::ops::{Neg, Op, OpKind};
 
 use super::factor::{Along, Factor, weight_of};
@@ -63,10 +64,12 @@ fn parameter_sizes(factor: &Factor<'_>, norm: NodeRef<'_>, node: NodeRef<'_>) ->
     let first = match norm.op() {
         Op::LayerNorm(norm) => axis_of(norm.axis, factor.x),
         Op::RmsNorm(norm) => axis_of(norm.axis, factor.x),
-        _ => {
+        op => {
+            let is_last = layout_of(op).is_some_and(|(layout, _)| layout == DataLayout::Nhwc);
+            let channels = if is_last { factor.x.ty().rank() - 1 } else { 1 };
             return match factor.along() {
                 Along::None => Ok(vec![1]),
-                Along::Axis(1) => Ok(vec![factor.sizes()[1]]),
+                Along::Axis(axis) if axis == channels => Ok(vec![factor.sizes()[axis]]),
                 _ => Err(because(node, "its constant differs along another axis than that of channels")),
             };
         }
