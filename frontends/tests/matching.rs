@@ -195,3 +195,27 @@ fn modules_of_a_graph_resolve_names_with_underscores() {
     assert_eq!(adapter.sites.len(), 63);
     assert!(adapter.sites.iter().any(|site| site.path.as_str() == "up_blocks.0.upsamplers.0.conv"));
 }
+
+#[test]
+fn text_encoders_are_found_with_and_without_text_model() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("encoder.safetensors");
+    // The model has 32 channels, 64 within its feed-forward layers.
+    let bundle = [("self_attn_q_proj", 32), ("self_attn_out_proj", 32), ("mlp_fc1", 64)].into_iter().fold(
+        common::Bundle::new(),
+        |bundle, (module, channels_out)| {
+            let name = |leaf: &str| format!("lora_te_text_model_encoder_layers_1_{module}.{leaf}");
+            let down = bundle.drawn(&name("lora_down.weight"), &[2, 32]);
+            down.drawn(&name("lora_up.weight"), &[channels_out, 2])
+        },
+    );
+    bundle.write(&path);
+    let adapter = adapter::read(&path, &ReadOptions::default()).expect("sound");
+    for model in ["clip_text.dynamo18.onnx", "clip_text.legacy17.onnx"] {
+        let found = layers(&matches(&import(model), std::slice::from_ref(&adapter)));
+        // The model was exported within a wrapper, and has no `text_model`, which the file's names have.
+        let expected = ["mlp.fc1", "self_attn.out_proj", "self_attn.q_proj"];
+        let expected = expected.map(|module| format!("text_encoder.encoder.layers.1.{module}"));
+        assert!(found.keys().eq(&expected), "{model}: {found:?}");
+    }
+}
