@@ -51,7 +51,7 @@ impl<'g> Product<'g> {
             let part = through_idle_casts(part);
             product.parts.push(part);
             let is_whole = whole.is_some_and(|whole| whole.id() == part.id());
-            let room = product.factors.len() + waiting.len() < MAX_FACTORS;
+            let room = product.factors.len() + waiting.len() + 1 < MAX_FACTORS;
             match apart(part).filter(|_| !is_whole && room) {
                 Some((number, factors)) => {
                     product.number *= number;
@@ -183,4 +183,70 @@ pub fn negated(value: ValueRef<'_>) -> Option<ValueRef<'_>> {
         return node.operand("x");
     }
     constant_factor(value).filter(|(number, _)| *number == -1.0).map(|(_, x)| x)
+}
+
+#[cfg(test)]
+mod tests {
+    use quad_ir::module::Module;
+    use quad_ir::text::{self, NoWeights};
+
+    use super::*;
+
+    /// A graph of this body; `%x` and `%u` are `f32[2]`.
+    fn module(body: &str) -> Module {
+        let text = format!("quad 1\ngraph @main(%x: f32[2], %u: f32[2]) {{\n{body}\nreturn \"y\" = %y\n}}");
+        text::parse(&text, &NoWeights).expect("a graph")
+    }
+
+    fn find<'g>(module: &'g Module, name: &str) -> ValueRef<'g> {
+        module.main().and_then(|graph| graph.find(name)).expect("a value of this name")
+    }
+
+    #[test]
+    fn factors_and_numbers_are_told_apart() {
+        let body = "%two = weight 2.0 : f32[]\n%a = mul(%x, %two) : f32[2]\n%b = neg(%u) : f32[2]\n\
+                    %c = mul(%a, %b) : f32[2]\n%four = weight [4.0, 4.0] : f32[2]\n%y = div(%c, %four) : f32[2]";
+        let module = module(body);
+        let value = |name| find(&module, name);
+        let product = Product::of(value("y"));
+        assert_eq!(product.number.to_bits(), (-0.5f64).to_bits());
+        let factors: Vec<_> = product.factors.iter().map(|factor| factor.id()).collect();
+        assert_eq!(factors, [value("x").id(), value("u").id()]);
+        let whole = Product::with(value("y"), value("a"));
+        assert_eq!(whole.besides(value("u")).map(ValueRef::id), Some(value("a").id()));
+    }
+
+    #[test]
+    fn long_products_are_read_in_pieces() {
+        let line = |index: usize| format!("%a{} = mul(%a{index}, %x) : f32[2]", index + 1);
+        let lines: Vec<String> = (0..20).map(line).collect();
+        let body = format!("%a0 = mul(%x, %u) : f32[2]\n{}", lines.join("\n"));
+        let module = module(&(body + "\n%y = neg(%a20) : f32[2]"));
+        let value = |name| find(&module, name);
+        let product = Product::of(value("y"));
+        assert_eq!(product.factors.len(), MAX_FACTORS);
+    }
+
+    #[test]
+    fn polynomials_are_followed_to_the_third_degree() {
+        let body = "%two = weight 2.0 : f32[]\n%s = mul(%x, %x) : f32[2]\n%c = mul(%s, %x) : f32[2]\n\
+                    %d = sub(%c, %two) : f32[2]\n%e = div(%d, %two) : f32[2]\n%p = pow(%x, %two) : f32[2]\n\
+                    %f = add(%e, %p) : f32[2]\n%q = pow(%s, %two) : f32[2]\n%y = add(%f, %q) : f32[2]";
+        let module = module(body);
+        let value = |name| find(&module, name);
+        assert_eq!(polynomial(value("f"), value("x")), Some([-1.0, 0.0, 1.0, 0.5]));
+        assert_eq!(polynomial(value("y"), value("x")), None, "the fourth degree");
+        assert_eq!(polynomial(value("f"), value("u")), None, "another variable");
+    }
+
+    #[test]
+    fn constants_around_a_value_are_one_number() {
+        let body = "%two = weight [2.0] : f32[1]\n%a = mul(%two, %x) : f32[2]\n%b = div(%a, %two) : f32[2]\n\
+                    %c = neg(%b) : f32[2]\n%wide = weight [1.0, 1.0] : f32[2, 1]\n%y = mul(%c, %wide) : f32[2, 2]";
+        let module = module(body);
+        let value = |name| find(&module, name);
+        let (number, x) = scaling(value("c"));
+        assert_eq!((number.to_bits(), x.id()), ((-1.0f64).to_bits(), value("x").id()));
+        assert_eq!(scaling(value("y")).1.id(), value("y").id(), "the shape changes");
+    }
 }

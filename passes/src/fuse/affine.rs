@@ -143,7 +143,7 @@ pub(super) fn sizes_along(parameter: ValueRef<'_>, y: ValueRef<'_>, axes: Range<
 const MAX_READ: u64 = 1 << 16;
 
 /// Whether all elements of `value`, a constant, are `number`.
-fn is_filled_with(value: ValueRef<'_>, number: f64) -> bool {
+pub(super) fn is_filled_with(value: ValueRef<'_>, number: f64) -> bool {
     let count = value.ty().shape.as_known().map(|sizes| sizes.iter().product::<u64>());
     let small = count.is_some_and(|count| count <= MAX_READ);
     let weight = value.weight().filter(|_| small);

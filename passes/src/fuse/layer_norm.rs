@@ -39,6 +39,7 @@ use quad_ir::ops::{LayerNorm, OpKind};
 use quad_ir::types::Dim;
 
 use super::affine::{AddendIntoNorm, FactorIntoNorm};
+use super::narrow::NormBetweenCasts;
 use super::standardized::{ROOTS, Standardized};
 use crate::context::Context;
 use crate::emit::Emit;
@@ -58,7 +59,8 @@ impl Pass for FuseLayerNorm {
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
         let (factor, addend) = (FactorIntoNorm(OpKind::LayerNorm), AddendIntoNorm(OpKind::LayerNorm));
-        apply_rules(graph, &[&SpelledOutLayerNorm, &factor, &addend], cx)
+        let casts = NormBetweenCasts(OpKind::LayerNorm);
+        apply_rules(graph, &[&SpelledOutLayerNorm, &casts, &factor, &addend], cx)
     }
 }
 

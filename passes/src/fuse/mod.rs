@@ -6,6 +6,7 @@ pub mod conv_bias;
 pub mod gelu;
 pub mod group_norm;
 pub mod layer_norm;
+mod narrow;
 pub mod pad;
 pub mod resize;
 pub mod rms_norm;

@@ -1,7 +1,8 @@
 //! Recognizes normalization by the root mean square where it is spelled out, as `rms_norm`.
 //!
 //! `x / sqrt(mean(x^2) + epsilon)` along the last axes, divided by the root or multiplied by its reciprocal. A constant
-//! factor of the sizes of those axes becomes the scale. What is centered first is a layer normalization, and is left to
+//! factor of the sizes of those axes becomes the scale. Casts to a wider type before, and back afterwards, go: the sums are
+//! formed in full precision anyway. What is centered first is a layer normalization, and is left to
 //! `fuse-layer-norm`.
 //!
 //! Before:
@@ -35,6 +36,7 @@ use quad_ir::ops::{OpKind, RmsNorm};
 use quad_ir::types::Dim;
 
 use super::affine::FactorIntoNorm;
+use super::narrow::NormBetweenCasts;
 use super::standardized::{ROOTS, Standardized};
 use crate::context::Context;
 use crate::emit::Emit;
@@ -53,7 +55,8 @@ impl Pass for FuseRmsNorm {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
-        apply_rules(graph, &[&SpelledOutRmsNorm, &FactorIntoNorm(OpKind::RmsNorm)], cx)
+        let casts = NormBetweenCasts(OpKind::RmsNorm);
+        apply_rules(graph, &[&SpelledOutRmsNorm, &casts, &FactorIntoNorm(OpKind::RmsNorm)], cx)
     }
 }
 
