@@ -90,7 +90,7 @@ impl<'p, 'a> Cutter<'p, 'a> {
             Op::Gemm(gemm) => self.gemm(node, gemm, part),
             Op::Conv(conv) => self.conv(node, conv, part),
             Op::Transpose(transpose) => self.transpose(node, transpose, part),
-            Op::Reshape(_) => self.reshape(node, part),
+            Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => self.reshape(node, part),
             Op::Split(split) => self.split(value, split, part),
             op if op.def().traits().contains(OpTraits::ELEMENTWISE) => self.elementwise(node, part),
             _ => Ok(None),

@@ -60,6 +60,16 @@ fn results_that_others_read_are_put_together() {
 }
 
 #[test]
+fn projections_may_be_convolutions() {
+    let pipeline = "linear-to-conv,split-heads,lower-attention,clean";
+    let after = run_on(pipeline, PROJECTED, 1e-5);
+    let before = run_on("split-heads,lower-attention,linear-to-conv,clean", PROJECTED, 1e-5);
+    for kind in [OpKind::Conv, OpKind::Slice, OpKind::Transpose, OpKind::MatMul] {
+        assert_eq!(after.count(kind), before.count(kind), "{kind:?}");
+    }
+}
+
+#[test]
 fn channels_of_convolutions_are_cut() {
     let outcome = run_on(
         "split-heads",
