@@ -10,7 +10,7 @@ use quad_ir::graph::{NodeRef, ValueRef};
 use quad_ir::ops::{Cast, Div, Flatten, Mul, Reshape, Squeeze, Transpose, Unsqueeze};
 use quad_ir::types::{DimExpr, Shape};
 
-use crate::pattern::{made_by, uniform};
+use crate::pattern::{both_ways, made_by, permutation, uniform};
 
 /// Steps back from a value beyond which its origin is not looked for.
 const MAX_STEPS: usize = 32;
@@ -178,7 +178,7 @@ enum Rearrangement {
 fn rearranges(node: NodeRef<'_>) -> Option<(ValueRef<'_>, Rearrangement)> {
     let x = node.operands().next().flatten()?;
     if let Some(transpose) = node.is::<Transpose>() {
-        return Some((x, Rearrangement::Order(order(transpose, x.ty().rank()))));
+        return Some((x, Rearrangement::Order(permutation(transpose, x).to_vec())));
     }
     if node.is::<Cast>().is_some() {
         return (x.ty() == node.result().ty()).then_some((x, Rearrangement::None));
@@ -190,18 +190,10 @@ fn rearranges(node: NodeRef<'_>) -> Option<(ValueRef<'_>, Rearrangement)> {
     reshapes.then_some((x, Rearrangement::Sizes))
 }
 
-/// For each axis of the result of `transpose`, the axis of its operand, which has `rank` axes.
-pub(super) fn order(transpose: &Transpose, rank: usize) -> Vec<usize> {
-    match &transpose.perm {
-        Some(perm) => perm.iter().map(|axis| axis.rem_euclid(rank.max(1) as i64) as usize).collect(),
-        None => (0..rank).rev().collect(),
-    }
-}
-
 /// The value that `value` is a multiple of, and the number it is multiplied by.
 pub(super) fn multiple_of(value: ValueRef<'_>) -> Option<(ValueRef<'_>, f64)> {
     let (x, factor) = if let Some((mul, _)) = made_by::<Mul>(value) {
-        crate::pattern::both_ways(mul).find_map(|(x, number)| Some((x, uniform(number)?)))?
+        both_ways(mul).find_map(|(x, number)| Some((x, uniform(number)?)))?
     } else {
         let (div, _) = made_by::<Div>(value)?;
         let number = uniform(div.operand("b")?)?;

@@ -6,14 +6,12 @@
 //! and all else, by `slice`.
 
 use quad_ir::graph::{NodeRef, Patch, ValueId, ValueRef};
-use quad_ir::ops::{Conv, Gemm, MatMul, Op, OpTraits, Slice, Split, Transpose};
-use quad_ir::tensor::Tensor;
+use quad_ir::ops::{Conv, Gemm, MatMul, Op, OpTraits, Split, Transpose};
 use quad_ir::types::{Dim, DimExpr, Shape, TensorType};
-use quad_ir::weights::{WeightError, WeightId};
 use rustc_hash::FxHashMap;
 
-use super::axes::order;
 use crate::emit::Emit;
+use crate::pattern::{axis_of, channel_axis, permutation};
 use crate::rule::Skip;
 
 /// Steps from a value toward the weights beyond which it is sliced where it is.
@@ -43,18 +41,13 @@ pub(super) struct Cutter<'p, 'a> {
     /// Where the parts go.
     pub(super) patch: &'p mut Patch<'a>,
     done: FxHashMap<(ValueId, Part), ValueId>,
-    /// Lists of one integer, which recipes need as weights.
-    bounds: FxHashMap<u64, WeightId>,
-    /// The same as values, which slices need.
-    indices: FxHashMap<u64, ValueId>,
     depth: usize,
 }
 
 impl<'p, 'a> Cutter<'p, 'a> {
     /// A cutter that writes into `patch`.
     pub(super) fn new(patch: &'p mut Patch<'a>) -> Self {
-        let (done, bounds, indices) = Default::default();
-        Self { patch, done, bounds, indices, depth: 0 }
+        Self { patch, done: FxHashMap::default(), depth: 0 }
     }
 
     /// The part `part` of `value`, which lies within it.
@@ -70,7 +63,7 @@ impl<'p, 'a> Cutter<'p, 'a> {
         self.depth -= 1;
         let result = match through {
             Some(result) => result,
-            None => self.slice(value, part)?,
+            None => self.patch.cut(value.id(), part.axis, part.start, part.start + part.size)?,
         };
         self.done.insert((value.id(), part), result);
         Ok(result)
@@ -78,9 +71,6 @@ impl<'p, 'a> Cutter<'p, 'a> {
 
     /// The part made of parts of what `value` is computed from, when nothing else needs the whole.
     fn through(&mut self, value: ValueRef<'_>, part: Part) -> Result<Option<ValueId>, Skip> {
-        if let Some(weight) = value.weight() {
-            return self.weight(weight, part).map(Some);
-        }
         if value.only_reader().is_none() {
             return Ok(None);
         }
@@ -127,9 +117,8 @@ impl<'p, 'a> Cutter<'p, 'a> {
 
     /// Channels of the result are rows of the weight.
     fn conv(&mut self, node: NodeRef<'_>, conv: &Conv, part: Part) -> Result<Option<ValueId>, Skip> {
-        let (Some(x), Some(w), true) =
-            (node.operand("x"), node.operand("w"), part.axis == 1 && conv.group == 1)
-        else {
+        let is_channels = channel_axis(node) == Some(part.axis) && conv.group == 1;
+        let (Some(x), Some(w), true) = (node.operand("x"), node.operand("w"), is_channels) else {
             return Ok(None);
         };
         let w = self.cut(w, part.along(0))?;
@@ -144,7 +133,7 @@ impl<'p, 'a> Cutter<'p, 'a> {
         part: Part,
     ) -> Result<Option<ValueId>, Skip> {
         let Some(x) = node.operand("x") else { return Ok(None) };
-        let axis = order(transpose, x.ty().rank())[part.axis];
+        let axis = permutation(transpose, x)[part.axis];
         let x = self.cut(x, part.along(axis))?;
         Ok(Some(self.patch.add_value(transpose.clone(), &[x])?))
     }
@@ -168,10 +157,9 @@ impl<'p, 'a> Cutter<'p, 'a> {
     fn split(&mut self, value: ValueRef<'_>, split: &Split, part: Part) -> Result<Option<ValueId>, Skip> {
         let node = value.producer();
         let Some(x) = node.operand("x") else { return Ok(None) };
-        let axis = split.axis.rem_euclid(x.ty().rank() as i64) as usize;
-        let before = node.results().take(value.port()).map(|result| result.ty().shape[axis].known());
+        let before = node.results().take(value.port()).map(|result| result.ty().shape[part.axis].known());
         match before.sum::<Option<u64>>() {
-            Some(before) if axis == part.axis => {
+            Some(before) if axis_of(split.axis, x) == Some(part.axis) => {
                 self.cut(x, Part { start: before + part.start, ..part }).map(Some)
             }
             _ => Ok(None),
@@ -201,44 +189,6 @@ impl<'p, 'a> Cutter<'p, 'a> {
             (Some(1), _) => Ok(Some(x.id())),
             _ => Ok(None),
         }
-    }
-
-    /// A constant that is a part of another one.
-    fn weight(&mut self, weight: WeightId, part: Part) -> Result<ValueId, Skip> {
-        let mut from = vec![Some(weight)];
-        for bound in [part.start, part.start + part.size, part.axis as u64] {
-            from.push(Some(self.bound(bound)?));
-        }
-        let recipe = self.patch.weights_mut().derive(Slice, &from)?;
-        Ok(self.patch.add_weight(recipe)?)
-    }
-
-    /// The list of the one integer `value` as a weight.
-    fn bound(&mut self, value: u64) -> Result<WeightId, Skip> {
-        if let Some(weight) = self.bounds.get(&value) {
-            return Ok(*weight);
-        }
-        let tensor = Tensor::from_vec(&[1], vec![value as i64]).map_err(WeightError::from)?;
-        let weight = self.patch.weights_mut().add_memory(tensor.ty(), tensor.bytes().clone())?;
-        self.bounds.insert(value, weight);
-        Ok(weight)
-    }
-
-    /// The list of the one integer `value` as a value.
-    fn index(&mut self, value: u64) -> Result<ValueId, Skip> {
-        if let Some(index) = self.indices.get(&value) {
-            return Ok(*index);
-        }
-        let weight = self.bound(value)?;
-        let index = self.patch.add_weight(weight)?;
-        self.indices.insert(value, index);
-        Ok(index)
-    }
-
-    fn slice(&mut self, value: ValueRef<'_>, part: Part) -> Result<ValueId, Skip> {
-        let [start, end] = [self.index(part.start)?, self.index(part.start + part.size)?];
-        let axis = self.index(part.axis as u64)?;
-        Ok(self.patch.add_value(Slice, &[value.id(), start, end, axis])?)
     }
 }
 

@@ -54,6 +54,7 @@ use quad_ir::graph::Graph;
 
 use crate::context::Context;
 use crate::pass::{Pass, PassError, PassInfo};
+use crate::pattern::is_about;
 use crate::rule::apply_rules;
 
 /// See the [module](self).
@@ -75,8 +76,7 @@ impl Pass for FuseAttention {
 /// The attribute `scale` of an attention of heads of `size` whose scores are multiplied by `factor`; none for the usual
 /// scale, as exactly as numbers of type `dtype` can say it.
 fn scale(factor: f64, size: Option<u64>, dtype: DType) -> Option<F32Bits> {
-    let tolerance = if dtype.bits() < 32 { 2e-3 } else { 1e-6 };
     let usual = size.map(|size| 1.0 / (size as f64).sqrt());
-    let is_usual = usual.is_some_and(|usual| (factor - usual).abs() <= usual * tolerance);
+    let is_usual = usual.is_some_and(|usual| is_about(factor, usual, dtype));
     (!is_usual).then(|| (factor as f32).into())
 }

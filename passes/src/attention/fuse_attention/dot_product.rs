@@ -8,9 +8,9 @@ use quad_ir::ops::{Add, Attention, Cast, IsNan, MatMul, OpKind, Softmax, Transpo
 use quad_ir::types::TensorType;
 
 use super::scale;
-use crate::attention::axes::{multiple_of, order, origins};
+use crate::attention::axes::{multiple_of, origins};
 use crate::emit::Emit;
-use crate::pattern::{both_ways, is_uniform, made_by, only_read_by};
+use crate::pattern::{both_ways, is_uniform, made_by, only_read_by, permutation};
 use crate::rule::{Rule, Skip, because};
 
 /// See the [module](self).
@@ -250,7 +250,7 @@ fn keys(transposed: ValueRef<'_>) -> Keys<'_> {
     if let Some((node, transpose)) = made_by::<Transpose>(value)
         && let Some(x) = node.operand("x")
     {
-        let first = order(transpose, rank);
+        let first = permutation(transpose, x);
         let both: Vec<usize> = swapped.iter().map(|axis| first[*axis]).collect();
         return Keys { value: x, order: numbers(&both), factor };
     }

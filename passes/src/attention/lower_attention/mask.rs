@@ -117,5 +117,5 @@ fn triangle(
 
 /// A weight that only recipes read.
 fn constant(tensor: &Tensor, patch: &mut Patch<'_>) -> Result<WeightId, WeightError> {
-    patch.weights_mut().add_memory(tensor.ty(), tensor.bytes().clone())
+    patch.weights_mut().add_tensor(tensor)
 }

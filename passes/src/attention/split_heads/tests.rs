@@ -147,3 +147,20 @@ fn cached_keys_are_in_the_way() {
     );
     assert_eq!(outcome.left, ["it has cached keys and values"]);
 }
+
+#[test]
+fn channels_may_be_last() {
+    let outcome = run_on(
+        "split-heads",
+        "(%x: f32[1, 2, 3, 3], %w: f32[4, 1, 1, 3], %k: f32[1, 5, 4], %v: f32[1, 5, 4]) {
+          %tokens = weight [1, 6, 4] : i64[3]
+          %0 = conv(%x, %w) {layout = \"nhwc\"} : f32[1, 2, 3, 4]
+          %q = reshape(%0, %tokens) : f32[1, 6, 4]
+          %y, %3, %4 = attention(%q, %k, %v) {q_num_heads = 2, kv_num_heads = 2} : f32[1, 6, 4], f32[1, 2, 5, 2], f32[1, 2, 5, 2]
+          return \"y\" = %y
+        }",
+        1e-5,
+    );
+    check_single_heads(&outcome, 2);
+    assert_eq!((outcome.count(OpKind::Conv), slices(&outcome)), (2, vec![4, 3, 3, 4, 3, 3]));
+}
