@@ -6,7 +6,8 @@
 //! - Reshapes: `squeeze`, `unsqueeze` and `flatten` are reshapes, transposes that move axes of size 1 only are too, the
 //!   target is written as numbers, one reshape after another is one, one to the own sizes is none.
 //! - Moving elements: transposes after each other are one, a slice of everything, a concatenation of one, a repetition by
-//!   1, a pad of nothing and a resize by 1 are none; slices that cut a tensor into all its parts are a `split`.
+//!   1, a pad of nothing and a resize by 1 are none; slices that cut a tensor into all its parts are a `split`, and a
+//!   split into what was joined is none.
 //! - Order: the constant operand of a commutative operation is the second one; a division by powers of two is a
 //!   multiplication.
 //!

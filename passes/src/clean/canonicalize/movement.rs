@@ -2,7 +2,7 @@
 
 use quad_ir::graph::{NodeRef, Patch, ValueRef};
 use quad_ir::ops::resize::Coordinates;
-use quad_ir::ops::{Expand, Op, OpKind, Resize, Split, Transpose};
+use quad_ir::ops::{Concat, Expand, Op, OpKind, Resize, Split, Transpose};
 use quad_ir::types::Dim;
 
 use super::becomes;
@@ -16,6 +16,7 @@ pub(super) const RULES: &[FnRule] = &[
     FnRule { name: "slices-to-split", roots: &[OpKind::Slice], rewrite: slices_to_split },
     FnRule { name: "concat-of-one", roots: &[OpKind::Concat], rewrite: concat_of_one },
     FnRule { name: "concat-of-nothing", roots: &[OpKind::Concat], rewrite: concat_of_nothing },
+    FnRule { name: "split-of-concat", roots: &[OpKind::Split], rewrite: split_of_concat },
     FnRule { name: "split-into-one", roots: &[OpKind::Split], rewrite: split_into_one },
     FnRule { name: "expand-to-own-sizes", roots: &[OpKind::Expand], rewrite: expand_to_own_sizes },
     FnRule { name: "expand-into-broadcast", roots: BROADCASTING, rewrite: expand_into_broadcast },
@@ -147,6 +148,19 @@ fn concat_of_nothing(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Ski
     }
     patch.replace(node.result().id(), new)?;
     Ok(())
+}
+
+/// A split into just the parts that were put together.
+fn split_of_concat(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
+    let Op::Split(split) = node.op() else { return Err(Skip::NoMatch) };
+    let x = node.operand("x").ok_or(Skip::NoMatch)?;
+    let (concat, of) = made_by::<Concat>(x).ok_or(Skip::NoMatch)?;
+    let parts: Vec<ValueRef<'_>> = concat.tail().collect();
+    let same_parts = parts.iter().map(|part| part.ty()).eq(node.results().map(ValueRef::ty));
+    if axis_of(split.axis, x) != axis_of(of.axis, x) || !same_parts {
+        return Err(Skip::NoMatch);
+    }
+    node.results().zip(parts).try_for_each(|(result, part)| Ok(patch.replace(result.id(), part.id())?))
 }
 
 /// A split into a single part.
