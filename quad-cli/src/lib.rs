@@ -12,10 +12,12 @@
 //! }
 //! ```
 
+mod adapters;
 mod commands;
 mod exit;
 mod open;
 mod output;
+mod packed;
 mod progress;
 mod table;
 
@@ -25,7 +27,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use quad_passes::registry::Registry;
 
-use commands::{adapter, bisect, compare, conformance, convert, explain, inspect, opt, passes, reduce, run};
+use commands::{
+    adapter, bisect, compare, conformance, convert, explain, inspect, lora, opt, passes, reduce, run,
+};
 
 /// A compiler for diffusion models with LoRA adapters.
 #[derive(Debug, Parser)]
@@ -37,12 +41,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Adapter(adapter::Arguments),
     Inspect(inspect::Arguments),
     Run(run::Arguments),
     Compare(compare::Arguments),
     Conformance(conformance::Arguments),
     Convert(convert::Arguments),
+    Lora(lora::Arguments),
+    Adapter(adapter::Arguments),
     Passes(passes::Arguments),
     Opt(opt::Arguments),
     Explain(explain::Arguments),
@@ -65,12 +70,13 @@ pub fn run(
         }
     };
     exit::guarded(|| match arguments.command {
-        Command::Adapter(arguments) => adapter::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Lora(arguments) => lora::run(&arguments),
+        Command::Adapter(arguments) => adapter::run(&arguments),
         Command::Passes(arguments) => passes::run(&arguments, registry),
         Command::Opt(arguments) => opt::run(&arguments, registry),
         Command::Explain(arguments) => explain::run(&arguments, registry),

@@ -7,6 +7,12 @@ pub(crate) fn stdout() -> impl Write {
     Plain(io::stdout().lock())
 }
 
+/// Tells something worth knowing beside the results.
+pub(crate) fn note(text: &str) {
+    // Without a place to print to there is nobody to tell.
+    let _ = writeln!(Plain(io::stderr()), "note: {text}");
+}
+
 /// Shows control characters instead of sending them, line ends excepted. Text is written in whole characters.
 #[derive(Debug)]
 pub(crate) struct Plain<W>(pub(crate) W);

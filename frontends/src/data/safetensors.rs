@@ -20,6 +20,10 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use super::ordered::Ordered;
 use super::shown;
 
+mod write;
+
+pub use write::{WriteError, write};
+
 /// Bytes of a header beyond which a file is refused. Trainers store statistics of their data in it, some megabytes.
 const MAX_HEADER: u64 = 32 << 20;
 
@@ -197,26 +201,28 @@ fn tensor(file: &Arc<MappedFile>, start: u64, entry: &Entry) -> Result<Tensor, S
     Tensor::new(dtype, &sizes, bytes).map_err(|error| error.to_string())
 }
 
+/// Element types by the names of the format.
+const DTYPES: &[(&str, DType)] = &[
+    ("F64", DType::F64),
+    ("F32", DType::F32),
+    ("F16", DType::F16),
+    ("BF16", DType::BF16),
+    ("F8_E4M3", DType::F8E4M3FN),
+    ("F8_E5M2", DType::F8E5M2),
+    ("I64", DType::I64),
+    ("I32", DType::I32),
+    ("I16", DType::I16),
+    ("I8", DType::I8),
+    ("U64", DType::U64),
+    ("U32", DType::U32),
+    ("U16", DType::U16),
+    ("U8", DType::U8),
+    ("BOOL", DType::Bool),
+];
+
 /// The element type that the format calls `name`.
 fn dtype(name: &str) -> Option<DType> {
-    Some(match name {
-        "F64" => DType::F64,
-        "F32" => DType::F32,
-        "F16" => DType::F16,
-        "BF16" => DType::BF16,
-        "F8_E4M3" => DType::F8E4M3FN,
-        "F8_E5M2" => DType::F8E5M2,
-        "I64" => DType::I64,
-        "I32" => DType::I32,
-        "I16" => DType::I16,
-        "I8" => DType::I8,
-        "U64" => DType::U64,
-        "U32" => DType::U32,
-        "U16" => DType::U16,
-        "U8" => DType::U8,
-        "BOOL" => DType::Bool,
-        _ => return None,
-    })
+    DTYPES.iter().find(|(known, _)| *known == name).map(|(_, dtype)| *dtype)
 }
 
 impl<'de> Deserialize<'de> for Header {

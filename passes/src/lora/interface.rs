@@ -20,6 +20,27 @@ pub const LORA_B: &str = "lora_B";
 /// The end of the name of what each rank is multiplied with.
 pub const LORA_SCALE: &str = "lora_scale";
 
+/// The entry of a graph's metadata that lists the paths of all modules that an adapter could be for, with spaces between.
+/// Names with underscores for dots, which some files have, can only be told apart by all modules of a model.
+const MODULES: &str = "lora.modules";
+
+/// Notes the paths of all modules of the model that `graph` was made from.
+pub fn set_modules<'p>(graph: &mut Graph, paths: impl IntoIterator<Item = &'p str>) {
+    let paths: Vec<&str> = paths.into_iter().collect();
+    graph.metadata_mut().insert(MODULES.to_owned(), paths.join(" "));
+}
+
+/// The paths of all modules that `module` was made from, as far as that is noted, and those of its sites.
+pub fn modules(module: &Module, interface: &Interface) -> Vec<String> {
+    let noted = module.main().and_then(|main| main.metadata().get(MODULES));
+    let noted = noted.into_iter().flat_map(|paths| paths.split(' ')).filter(|path| !path.is_empty());
+    let mut paths: Vec<String> =
+        noted.chain(interface.sites.keys().map(String::as_str)).map(str::to_owned).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
 /// The sites of a module, by module path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {

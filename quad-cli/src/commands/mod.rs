@@ -7,6 +7,7 @@ pub(crate) mod conformance;
 pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod inspect;
+pub(crate) mod lora;
 pub(crate) mod opt;
 pub(crate) mod passes;
 mod pipeline;

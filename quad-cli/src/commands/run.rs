@@ -1,5 +1,7 @@
 //! `quad run`: computes a model's outputs with the reference interpreter.
 
+mod adapters;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -9,9 +11,11 @@ use quad_ir::graph::{Graph, ValueRef};
 use quad_ir::interpret::{Interpreter, NamedTensors, NamedTypes, RunError};
 use quad_ir::ops::Weight;
 
+use crate::adapters::{Given, given};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::{open, output, table};
+use adapters::Bound;
 
 /// Values may take this much whatever the model is like.
 const BASE_LIMIT: u64 = 256 << 20;
@@ -24,10 +28,16 @@ const LIMIT_FACTOR: u64 = 32;
 /// file, `input_0.pb`, `input_1.pb`, .., taken by the names in them or else in order. Every input must be there with
 /// the right element type and sizes, and nothing else. Types that NumPy lacks, such as bfloat16, are archived as
 /// records of one field named after the type; `array.view(ml_dtypes.bfloat16)` reads them.
+///
+/// Adapters are LoRA files or folders of any common dialect. The layers that they are for get a branch beside them whose
+/// weights are inputs, unless the model is one that `quad lora expose` made, or an adapter was exported with it, which the
+/// ones given take the place of. Several adapters are added up. A model that takes adapters runs without one as its base.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quad run unet.onnx --inputs inputs.npz --outputs outputs.npz
-  quad run model.onnx --inputs test_data_set_0 --outputs outputs.npz --max-memory 8G --time")]
+  quad run model.onnx --inputs test_data_set_0 --outputs outputs.npz --max-memory 8G --time
+  quad run unet.onnx --adapter style.safetensors --inputs inputs.npz --outputs outputs.npz
+  quad run unet.quad --adapter a.safetensors=0.7 --adapter b/=0.3 --inputs inputs.npz --outputs outputs.npz")]
 pub(crate) struct Arguments {
     /// The model, .onnx or .quad.
     model: PathBuf,
@@ -37,6 +47,12 @@ pub(crate) struct Arguments {
     /// Archive to write the outputs to; it appears whole or not at all.
     #[arg(long, value_name = "OUT.npz")]
     outputs: PathBuf,
+    /// An adapter, and what its change is multiplied with; 1 where nothing is said. May be given several times.
+    #[arg(long, value_name = "PATH[=STRENGTH]", value_parser = given)]
+    adapter: Vec<Given>,
+    /// Sites of adapters that the model may lack, with * for any text. May be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    allow_unused: Vec<String>,
     /// Memory that computed values may take at a time, such as 500M or 8G; inputs and weights do not count. By
     /// default 256M and 32 times the bytes of weights and inputs.
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -67,8 +83,12 @@ enum RunFailure {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let module = open::open(&arguments.model).map_err(Failure::input)?;
+    let Bound { module, slots, notes } = adapters::bind(module, &arguments.adapter, &arguments.allow_unused)?;
+    for note in notes {
+        output::note(&note);
+    }
     let graph = open::main_graph(&module, &arguments.model).map_err(Failure::input)?;
-    let inputs = read_inputs(graph, arguments)?;
+    let inputs = read_inputs(graph, slots, arguments)?;
     let read = started.elapsed();
     let limit = arguments.max_memory.unwrap_or_else(|| default_limit(graph, &inputs));
     let outputs = {
@@ -108,20 +128,21 @@ fn default_limit(graph: &Graph, inputs: &NamedTensors) -> u64 {
     total.saturating_mul(LIMIT_FACTOR).saturating_add(BASE_LIMIT)
 }
 
-fn read_inputs(graph: &Graph, arguments: &Arguments) -> Result<NamedTensors, Failure> {
+/// The inputs that the caller gives, and `slots` for those that an adapter gives.
+fn read_inputs(graph: &Graph, slots: NamedTensors, arguments: &Arguments) -> Result<NamedTensors, Failure> {
     if arguments.inputs.is_dir() {
-        return read_folder(graph, arguments);
+        return read_folder(graph, slots, arguments);
     }
     let mut archive = npz::Archive::open(&arguments.inputs).map_err(Failure::input)?;
     let expected: Vec<(String, Option<DType>)> =
         archive.names().map(|name| (name.to_owned(), input_dtype(graph, name))).collect();
     // Types first: an archive that does not fit is refused before its contents are unpacked.
-    let mut types = NamedTypes::new();
+    let mut types: NamedTypes = slots.iter().map(|(name, tensor)| (name.clone(), tensor.ty())).collect();
     for (name, dtype) in &expected {
         types.insert(name.clone(), archive.ty(name, *dtype).map_err(Failure::input)?);
     }
     check(graph, &types, &arguments.inputs, &arguments.model)?;
-    let mut inputs = NamedTensors::new();
+    let mut inputs = slots;
     for (name, dtype) in expected {
         let tensor = archive.read(&name, dtype).map_err(Failure::input)?;
         inputs.insert(name, tensor);
@@ -129,14 +150,16 @@ fn read_inputs(graph: &Graph, arguments: &Arguments) -> Result<NamedTensors, Fai
     Ok(inputs)
 }
 
-fn read_folder(graph: &Graph, arguments: &Arguments) -> Result<NamedTensors, Failure> {
+fn read_folder(graph: &Graph, slots: NamedTensors, arguments: &Arguments) -> Result<NamedTensors, Failure> {
     let tensors = pb::read_series(&arguments.inputs, "input").map_err(Failure::input)?;
-    let names: Vec<String> = graph.inputs().map(input_name).collect();
+    let names: Vec<String> =
+        graph.inputs().map(input_name).filter(|name| !slots.contains_key(name)).collect();
     let (found, expected) = (tensors.len(), names.len());
-    let inputs = pb::by_name(tensors, &names).ok_or_else(|| {
+    let mut inputs = pb::by_name(tensors, &names).ok_or_else(|| {
         let (path, inputs) = (arguments.model.clone(), arguments.inputs.clone());
         Failure::input(RunFailure::Count { path, inputs, found, expected })
     })?;
+    inputs.extend(slots);
     let types = inputs.iter().map(|(name, tensor)| (name.clone(), tensor.ty())).collect();
     check(graph, &types, &arguments.inputs, &arguments.model)?;
     Ok(inputs)

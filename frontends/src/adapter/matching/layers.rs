@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quad_ir::graph::{Graph, ValueId};
+use quad_ir::graph::{Graph, NodeRef, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::adapter::branches::{self, Product};
@@ -89,6 +89,11 @@ impl<'g> Layers<'g> {
         let same_weight = &self.by_weight[&self.products[index].weight.id()];
         same_weight.iter().any(|other| is_call(path, &self.modules[*other]))
     }
+}
+
+/// The path of the module that `node` belongs to, when it is a product and somebody says.
+pub(super) fn module_of(node: NodeRef<'_>) -> Option<String> {
+    Product::of(node).map(|product| path(&product)).filter(|path| !path.is_empty())
 }
 
 /// The path of the module that a product belongs to; empty when nobody says.

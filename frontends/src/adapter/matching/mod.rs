@@ -15,6 +15,7 @@
 //!
 //! A module that is called twice is several products with one weight; all of them are its layer.
 
+mod by_path;
 mod content;
 mod error;
 mod fit;
@@ -23,9 +24,10 @@ mod paths;
 
 use std::collections::BTreeMap;
 
-use quad_ir::graph::{Graph, NodeId};
+use quad_ir::graph::{Graph, NodeId, NodeRef};
 use regex::Regex;
 
+pub use by_path::{PathMatches, match_paths};
 pub use error::{MatchError, Unmatched, Why};
 pub use fit::fitted;
 
@@ -124,6 +126,11 @@ pub fn modules(graph: &Graph, component: Component) -> Modules {
     Modules::new().with(component, Layers::of(graph).paths().map(str::to_owned))
 }
 
+/// The path of the module that the product `node` belongs to; `None` when it is no product or nobody says.
+pub fn module_of(node: NodeRef<'_>) -> Option<String> {
+    layers::module_of(node)
+}
+
 /// Finds the layers of `graph` that the sites of `adapters` are for.
 pub fn match_sites(
     graph: &Graph,
@@ -133,7 +140,7 @@ pub fn match_sites(
     let allowed = patterns(&options.allow_unused)?;
     let layers = Layers::of(graph);
     let contents = options.base.map(|base| Contents::of(&layers, base)).transpose()?;
-    let paths = Paths::of(&layers);
+    let paths = Paths::of(layers.paths());
     let mut matching = Matching { layers: &layers, paths, contents, matches: Matches::default() };
     let (mut found, mut unmatched) = (BTreeMap::<String, Vec<SiteRef>>::new(), Vec::new());
     for (place, site) in sites(adapters) {

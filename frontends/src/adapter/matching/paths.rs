@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layers::Layers;
 use crate::adapter::names::{Lookup, Spellings};
 use crate::adapter::normal_form::{Component, ModulePath};
 
@@ -33,8 +32,8 @@ const MIN_SEGMENTS: usize = 2;
 const MAX_WRAPPERS: usize = 8;
 
 impl<'m> Paths<'m> {
-    pub(super) fn of(layers: &'m Layers<'_>) -> Self {
-        let all: BTreeSet<&str> = layers.paths().collect();
+    pub(super) fn of(all: impl Iterator<Item = &'m str>) -> Self {
+        let all: BTreeSet<&str> = all.collect();
         let wrappers = common_prefixes(&all);
         Self { all, wrappers, spellings: BTreeMap::new(), wanted: RefCell::default() }
     }

@@ -2,15 +2,18 @@
 
 mod facts;
 mod inspect;
+mod pack;
 mod reading;
+mod verify;
 
 use crate::exit::{Failure, Outcome};
 
-/// Look at LoRA adapters.
+/// Look at LoRA adapters, pack them for a model, or prove that one takes effect.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quad adapter inspect style.safetensors
-  quad adapter inspect --help")]
+  quad adapter pack unet.quad style.safetensors -o style.packed.safetensors
+  quad adapter verify unet.onnx style.safetensors")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -19,11 +22,15 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Inspect(inspect::Arguments),
+    Pack(pack::Arguments),
+    Verify(verify::Arguments),
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     match &arguments.command {
         Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Pack(arguments) => pack::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
     }
 }

@@ -1,0 +1,281 @@
+//! Adapters of the command line: read, matched with the layers of a model, and bound to its inputs.
+//!
+//! Readers and matching are in `quad-frontends`, the graph's side in `quad-passes`; this is where they meet.
+
+use std::path::PathBuf;
+
+use quad_frontends::adapter::branches;
+use quad_frontends::adapter::matching::{self, MatchError, MatchOptions, SiteRef};
+use quad_frontends::adapter::{self, AdapterError, AdapterSite, Component, ReadOptions};
+use quad_frontends::data::safetensors::{SafeTensorsError, SafeTensorsFile};
+use quad_ir::graph::Graph;
+use quad_ir::interpret::NamedTensors;
+use quad_ir::module::Module;
+use quad_ir::tensor::TensorError;
+use quad_passes::context::Context;
+use quad_passes::lora::expose::{self, Options, Site};
+use quad_passes::lora::hoist::HoistAdapter;
+use quad_passes::lora::interface::{self, Interface, InterfaceError};
+use quad_passes::lora::lift::{self, Branch};
+use quad_passes::lora::pack::{self, Adapter, Factors, PackError, Share};
+use quad_passes::pass::{Pass, PassError};
+
+use crate::open::OpenError;
+
+/// An adapter and its strength, as the command line has them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Given {
+    /// File or folder.
+    pub(crate) path: PathBuf,
+    /// What its change is multiplied with.
+    pub(crate) strength: f64,
+}
+
+/// Which rank the sites of a model get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// Room for any one of the adapters: the same everywhere.
+    Largest,
+    /// Room for all adapters together.
+    Sum,
+    /// So much.
+    Fixed(u64),
+}
+
+/// How a model is made to take adapters.
+#[derive(Debug)]
+pub(crate) struct Settings<'s> {
+    pub(crate) rank: Rank,
+    pub(crate) options: Options,
+    /// Patterns of sites that may have no layer.
+    pub(crate) allow_unused: &'s [String],
+    /// The checkpoint that the model was exported from.
+    pub(crate) base: Option<&'s SafeTensorsFile>,
+}
+
+/// A model that takes adapters.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) module: Module,
+    /// The adapters that were given, in their order, with the paths of the model.
+    pub(crate) adapters: Vec<Adapter>,
+    /// The adapter that the model was exported with.
+    pub(crate) lifted: Option<Adapter>,
+    /// What is worth knowing.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A model and adapters do not come together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdapterFailure {
+    #[error(transparent)]
+    Read(#[from] AdapterError),
+    #[error(transparent)]
+    File(#[from] SafeTensorsError),
+    #[error(transparent)]
+    Match(#[from] MatchError),
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    #[error("adapter `{adapter}`, site `{site}`: {error}")]
+    Tensor { adapter: String, site: String, error: TensorError },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("no graph of the model runs: there are several, and none is called @main")]
+    NoMain,
+    #[error(
+        "the branch of an adapter in the model stands beside {0}, of which nobody says which module it is"
+    )]
+    Nameless(String),
+    #[error("rank {given} is too little: site `{path}` needs {needed}")]
+    Rank { given: u64, path: String, needed: u64 },
+    #[error("the model takes no adapter yet: `quad lora expose` makes a model that does")]
+    NotExposed,
+}
+
+/// Reads `PATH` or `PATH=STRENGTH`.
+pub(crate) fn given(text: &str) -> Result<Given, String> {
+    let plain = || Given { path: text.into(), strength: 1.0 };
+    let Some((path, strength)) = text.rsplit_once('=') else { return Ok(plain()) };
+    match strength.trim().parse::<f64>() {
+        Ok(strength) if strength.is_finite() => Ok(Given { path: path.into(), strength }),
+        Ok(_) => Err("expected a strength that is a number, such as 0.7".to_owned()),
+        // A path may have an equals sign itself.
+        Err(_) if PathBuf::from(text).exists() => Ok(plain()),
+        Err(_) => Err("expected PATH or PATH=STRENGTH, such as style.safetensors=0.7".to_owned()),
+    }
+}
+
+/// Reads the adapters at `paths`; what is odd about them is added to `notes`.
+pub(crate) fn read<'p>(
+    paths: impl IntoIterator<Item = &'p PathBuf>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<adapter::Adapter>, AdapterError> {
+    let mut adapters = Vec::new();
+    for path in paths {
+        let adapter = adapter::read(path, &ReadOptions::default())?;
+        notes.extend(adapter.warnings.iter().map(|warning| format!("adapter `{}`: {warning}", adapter.name)));
+        adapters.push(adapter);
+    }
+    Ok(adapters)
+}
+
+/// Makes `module` take `adapters`, unless it does already.
+pub(crate) fn prepare(
+    mut module: Module,
+    adapters: &[adapter::Adapter],
+    settings: &Settings<'_>,
+) -> Result<Prepared, AdapterFailure> {
+    let interface = Interface::of(&module)?;
+    if !interface.sites.is_empty() {
+        return by_path(module, &interface, adapters, settings);
+    }
+    let only = module.graphs.len() == 1;
+    let main = module.graphs.iter_mut().find(|graph| only || &**graph.name() == "main");
+    let graph = main.ok_or(AdapterFailure::NoMain)?;
+    let mut cx = Context::default();
+    let lifted = lift_branches(graph, &mut cx)?;
+    let options = match_options(settings);
+    let matches = matching::match_sites(graph, adapters, &options)?;
+    let mut notes = matches.notes.clone();
+    notes.extend(matches.unused.iter().map(|unused| unused_note(adapters, unused.site, &unused.pattern)));
+    let mut given: Vec<Adapter> = adapters.iter().map(|adapter| empty(&adapter.name)).collect();
+    let mut sites: Vec<Site> = lifted.as_ref().map_or_else(Vec::new, |lifted| lifted.sites.clone());
+    for target in &matches.targets {
+        let mut ranks = Vec::new();
+        for place in &target.sites {
+            let adapter = &adapters[place.adapter];
+            let site = &adapter.sites[place.site];
+            let (lora_a, lora_b) =
+                matching::fitted(target, site).map_err(|error| tensor_failure(&adapter.name, site, error))?;
+            let scale = vec![site.scale; site.rank()];
+            given[place.adapter].sites.push(Factors { path: target.path.clone(), lora_a, lora_b, scale });
+            ranks.push(site.rank() as u64);
+        }
+        let rank = match settings.rank {
+            Rank::Sum => ranks.iter().sum(),
+            _ => ranks.iter().copied().max().unwrap_or(0),
+        };
+        let layers = target.nodes.iter().map(|product| product.node).collect();
+        match sites.iter_mut().find(|site| site.path == target.path) {
+            Some(site) => site.rank = site.rank.max(rank),
+            None => sites.push(Site { path: target.path.clone(), layers, rank }),
+        }
+    }
+    sites.sort_by(|a, b| a.path.cmp(&b.path));
+    set_ranks(&mut sites, settings.rank)?;
+    let modules = matching::modules(graph, Component::Unnamed);
+    expose::expose(graph, &sites, settings.options, &mut cx)?;
+    interface::set_modules(graph, modules.paths(Component::Unnamed));
+    graph.compact();
+    Ok(Prepared { module, adapters: given, lifted: lifted.map(|lifted| lifted.adapter), notes })
+}
+
+/// Moves what depends on the adapter alone into `@pack`.
+pub(crate) fn hoist(module: &mut Module) -> Result<(), PassError> {
+    HoistAdapter.run_module(module, &mut Context::default())?;
+    for graph in &mut module.graphs {
+        graph.compact();
+    }
+    Ok(())
+}
+
+/// What the graph of `prepared` that runs takes for some of its adapters, given by number and strength.
+pub(crate) fn bind(
+    prepared: &Prepared,
+    shares: impl IntoIterator<Item = (usize, f64)>,
+) -> Result<NamedTensors, PackError> {
+    let share = |(index, strength)| Share { adapter: &prepared.adapters[index], strength };
+    let shares: Vec<Share<'_>> = shares.into_iter().map(share).collect();
+    pack::pack(&prepared.module, &shares)
+}
+
+/// A model whose layers have branches already: modules are found by their paths alone.
+fn by_path(
+    module: Module,
+    interface: &Interface,
+    adapters: &[adapter::Adapter],
+    settings: &Settings<'_>,
+) -> Result<Prepared, AdapterFailure> {
+    let known = interface::modules(&module, interface);
+    let matches = matching::match_paths(&known, adapters, &match_options(settings))?;
+    let notes =
+        matches.unused.iter().map(|unused| unused_note(adapters, unused.site, &unused.pattern)).collect();
+    let mut given: Vec<Adapter> = adapters.iter().map(|adapter| empty(&adapter.name)).collect();
+    for (place, path) in matches.found {
+        let site = &adapters[place.adapter].sites[place.site];
+        let scale = vec![site.scale; site.rank()];
+        let (lora_a, lora_b) = (site.lora_a.clone(), site.lora_b.clone());
+        given[place.adapter].sites.push(Factors { path, lora_a, lora_b, scale });
+    }
+    Ok(Prepared { module, adapters: given, lifted: None, notes })
+}
+
+/// Takes the branches out of `graph` that it was exported with.
+fn lift_branches(graph: &mut Graph, cx: &mut Context) -> Result<Option<lift::Lifted>, AdapterFailure> {
+    let mut found = Vec::new();
+    for branch in branches::find(graph) {
+        let layer = graph.node(branch.layer);
+        let path =
+            matching::module_of(layer).ok_or_else(|| AdapterFailure::Nameless(layer.loc().to_string()))?;
+        let branches::Branch { join, layer, down, up, scale, .. } = branch;
+        found.push(Branch { path, join, layer, down, up, scale });
+    }
+    if found.is_empty() { Ok(None) } else { Ok(Some(lift::lift(graph, &found, cx)?)) }
+}
+
+/// One rank for all sites, unless each has room for what it needs alone.
+fn set_ranks(sites: &mut [Site], rank: Rank) -> Result<(), AdapterFailure> {
+    let largest = sites.iter().map(|site| site.rank).max().unwrap_or(0);
+    let common = match rank {
+        Rank::Sum => return Ok(()),
+        Rank::Largest => largest,
+        Rank::Fixed(given) => given,
+    };
+    for site in sites {
+        if site.rank > common {
+            let (path, needed) = (site.path.clone(), site.rank);
+            return Err(AdapterFailure::Rank { given: common, path, needed });
+        }
+        site.rank = common;
+    }
+    Ok(())
+}
+
+fn match_options<'s>(settings: &Settings<'s>) -> MatchOptions<'s> {
+    let allow_unused = settings.allow_unused.to_vec();
+    MatchOptions { allow_unused, base: settings.base, ..MatchOptions::default() }
+}
+
+fn empty(name: &str) -> Adapter {
+    Adapter { name: name.to_owned(), sites: Vec::new() }
+}
+
+fn unused_note(adapters: &[adapter::Adapter], site: SiteRef, pattern: &str) -> String {
+    let adapter = &adapters[site.adapter];
+    let name = adapter.sites[site.site].full_name();
+    format!("adapter `{}`: `{name}` is not in the model, which `{pattern}` allows", adapter.name)
+}
+
+fn tensor_failure(adapter: &str, site: &AdapterSite, error: TensorError) -> AdapterFailure {
+    AdapterFailure::Tensor { adapter: adapter.to_owned(), site: site.full_name(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapters_have_strengths() {
+        let read = |text: &str| given(text).map(|given| (given.path, given.strength));
+        assert_eq!(read("a/b.safetensors"), Ok(("a/b.safetensors".into(), 1.0)));
+        assert_eq!(read("a.safetensors=0.5"), Ok(("a.safetensors".into(), 0.5)));
+        assert_eq!(read("a=b=-2"), Ok(("a=b".into(), -2.0)));
+        for wrong in ["a.safetensors=much", "a=inf", "a=nan"] {
+            assert!(given(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Packed adapters: safetensors files with the slots of one model, ready to be bound.
+//!
+//! Slots are made for one model: of another one with layers of the same sizes they would be taken without complaint and
+//! give something else. So the file names the model by a digest of all that it computes, weights included.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use quad_frontends::data::safetensors::{self, SafeTensorsError, SafeTensorsFile, WriteError};
+use quad_ir::interpret::NamedTensors;
+use quad_ir::module::Module;
+use quad_ir::text;
+use quad_ir::weights::WeightError;
+
+/// The key under which the file names its model.
+const MODEL: &str = "quad.model";
+/// The key under which it says what was packed.
+const SOURCES: &str = "quad.sources";
+
+/// A packed adapter cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackedError {
+    #[error(transparent)]
+    Read(#[from] SafeTensorsError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Weight(#[from] WeightError),
+    #[error("the model has no graph that runs")]
+    NoMain,
+    #[error(
+        "`{}` was packed for another model, {found}; this one is {expected}: pack the adapter again for this model",
+        path.display()
+    )]
+    OtherModel { path: PathBuf, found: String, expected: String },
+    #[error("`{}` is packed already: it cannot be given a strength or blended with others", .0.display())]
+    Blend(PathBuf),
+}
+
+/// A digest of what `module` computes: of its text, which has the digests of all weights.
+pub(crate) fn digest(module: &Module) -> Result<String, PackedError> {
+    let main = module.main().ok_or(PackedError::NoMain)?;
+    let text = text::print_graph(main)?;
+    Ok(blake3::hash(text.as_bytes()).to_hex()[..32].to_owned())
+}
+
+/// Writes `slots`, made for `module` of `sources`.
+pub(crate) fn write(
+    path: &Path,
+    module: &Module,
+    slots: &NamedTensors,
+    sources: &str,
+) -> Result<(), PackedError> {
+    let metadata = BTreeMap::from([
+        (MODEL.to_owned(), digest(module)?),
+        (SOURCES.to_owned(), sources.to_owned()),
+        ("format".to_owned(), "pt".to_owned()),
+    ]);
+    Ok(safetensors::write(path, slots, &metadata)?)
+}
+
+/// The file at `path`, when it is a packed adapter.
+pub(crate) fn open(path: &Path) -> Option<SafeTensorsFile> {
+    let file = SafeTensorsFile::open(path).ok().filter(|_| path.is_file())?;
+    file.metadata().contains_key(MODEL).then_some(file)
+}
+
+/// The slots in `file`, which must have been packed for `module`.
+pub(crate) fn slots(file: &SafeTensorsFile, module: &Module) -> Result<NamedTensors, PackedError> {
+    let expected = digest(module)?;
+    match file.metadata().get(MODEL) {
+        Some(found) if *found == expected => Ok(file.tensors().iter().cloned().collect()),
+        found => Err(PackedError::OtherModel {
+            path: file.path().to_owned(),
+            found: found.cloned().unwrap_or_default(),
+            expected,
+        }),
+    }
+}
