@@ -14,14 +14,15 @@ pub const PIPELINES: &[NamedPipeline] = &[
         name: "float",
         summary: "Clean-ups and fusions in floats, for any target.",
         text: "clean,fuse-pad,normalize-resize,fuse-silu,fuse-gelu,fuse-group-norm,fuse-layer-norm,fuse-rms-norm,\
-               fuse-softmax,fuse-attention,fuse-conv-batch-norm,fuse-conv-bias,clean",
+               fuse-softmax,fuse-attention,fuse-conv-batch-norm,fuse-conv-bias,fold-scales,clean",
     },
     NamedPipeline {
         name: "npu",
         summary: "What compilers for NPUs take: convolutions instead of products with constants, single heads, channels \
                   last, at most four axes.",
         // Heads are split while projections are products: results may then be added up, too. Convolutions would be
-        // split as well, to the same graph.
-        text: "float,split-heads,lower-attention,clean,linear-to-conv,clean",
+        // split as well, to the same graph. Attention of one head stays one operation; a target that has no such
+        // operation lowers it.
+        text: "float,split-projections,split-heads,clean,linear-to-conv,fuse-conv-bias,clean",
     },
 ];
