@@ -36,6 +36,7 @@ mod write_back;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use egg::Id;
 use quad_ir::graph::{Edit, Graph, NodeId, Patch, PatchError, ValueId};
 use rustc_hash::FxHashMap;
 
@@ -106,12 +107,18 @@ fn optimize_region(
     let nodes: Vec<NodeId> = nodes.into_iter().filter(|node| graph.contains(*node)).collect();
     let Some(first) = nodes.first().copied() else { return Ok(()) };
     let mut region = Region::new(graph, nodes);
+    let size = |region: &Region<'_>| (region.egraph.total_size(), region.egraph.number_of_classes());
+    let before = size(&region);
     let stop =
         saturate::saturate(&mut region.egraph, search.rules, search.limits).map_err(|(rule, fault)| {
             let place = Box::new(Place::of(graph.node(first)));
             PassError::Rule { rule, place, error: Box::new(fault.into()) }
         })?;
     seen.add(&region, stop);
+    if size(&region) == before {
+        // No rule has anything to say.
+        return Ok(());
+    }
     match cheaper(&region, search)? {
         Found::Nothing => {}
         Found::Edit(edit, place) => {
@@ -135,9 +142,10 @@ enum Found {
 fn cheaper(region: &Region<'_>, search: &Search<'_>) -> Result<Found, Box<Fault>> {
     let there = nodes_there(region);
     let roots = region.roots();
-    let choice = Choice::new(&region.egraph, search.costs, |node| there.contains_key(node));
+    let mut choice = Choice::new(&region.egraph, search.costs, |node| there.contains_key(node));
     let now = cost_now(region, search.costs);
-    let found = choice.cost(roots.iter().map(|root| region.class(*root)));
+    let classes: Vec<Id> = roots.iter().map(|root| region.class(*root)).collect();
+    let found = choice.share(&classes);
     if found.is_none_or(|found| found >= now) {
         return Ok(Found::Nothing);
     }

@@ -88,7 +88,7 @@ pub fn saturate(
     Ok(StopReason::Iterations)
 }
 
-/// What the rules say of nodes that are in `touched` or read one of those.
+/// What the rules say of nodes that are in `touched` or read one of those. Constants are as they are: they cost nothing.
 fn look(egraph: &EGraph<'_>, rules: &[&[Rule]], touched: &BTreeSet<Id>) -> Vec<(&'static str, Id, Term)> {
     let readers = touched.iter().flat_map(|class| egraph[*class].parents());
     let mut classes: BTreeSet<Id> = readers.map(|reader| egraph.find(reader)).collect();
@@ -99,7 +99,9 @@ fn look(egraph: &EGraph<'_>, rules: &[&[Rule]], touched: &BTreeSet<Id>) -> Vec<(
             if !touched.contains(&class) && !node.children().iter().any(|child| touched.contains(child)) {
                 continue;
             }
-            let Some(site) = Site::new(egraph, class, node) else { continue };
+            let Some(site) = Site::new(egraph, class, node).filter(|_| !egraph[class].data.constant) else {
+                continue;
+            };
             for rule in rules.iter().copied().flatten().filter(|rule| rule.roots.contain(site.op())) {
                 said.extend((rule.equal)(&site).into_iter().map(|term| (rule.name, class, term)));
             }

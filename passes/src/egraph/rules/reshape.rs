@@ -94,20 +94,19 @@ pub(super) fn sink(site: &Site<'_, '_>) -> Vec<Term> {
 
 /// The elementwise operation `site`, whose result has sizes `now`, with sizes `then`.
 fn regroup(site: &Site<'_, '_>, now: &[u64], then: &[u64]) -> Option<Term> {
-    let operands: Option<Vec<Term>> = site
-        .operands()
-        .iter()
-        .map(|operand| {
-            let sizes = match site.sizes(*operand) {
-                // A single element may stand next to any axes, but not have more of them.
-                Some(sizes) if !site.is_single(*operand) || sizes.len() > then.len() => sizes,
-                Some(_) => return Some(Term::from(*operand)),
-                None => return site.is_absent(*operand).then(|| Term::from(*operand)),
-            };
-            let after = regrouped(&sizes, now, then)?;
-            if after == sizes { Some(Term::from(*operand)) } else { reshaped(*operand, &after) }
-        })
-        .collect();
+    // A single element may stand next to any axes, but not alone: one operand has those of the result.
+    let whole = site.operands().iter().position(|operand| site.sizes(*operand).as_deref() == Some(now));
+    let operand = |(index, operand): (usize, &Id)| {
+        let Some(sizes) = site.sizes(*operand) else {
+            return site.is_absent(*operand).then(|| Term::from(*operand));
+        };
+        if Some(index) != whole && site.is_single(*operand) && sizes.len() <= then.len() {
+            return Some(Term::from(*operand));
+        }
+        let after = regrouped(&sizes, now, then)?;
+        if after == sizes { Some(Term::from(*operand)) } else { reshaped(*operand, &after) }
+    };
+    let operands: Option<Vec<Term>> = site.operands().iter().enumerate().map(operand).collect();
     Some(site.with_operands(operands?))
 }
 
