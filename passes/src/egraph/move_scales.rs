@@ -31,7 +31,7 @@
 use quad_ir::attr::{AttrError, AttrVisitor};
 use quad_ir::graph::Graph;
 
-use super::rules::{reshape, scale, transpose};
+use super::rules::{algebra, reshape, scale, transpose};
 use super::{ElementCosts, Limits, Search, optimize};
 use crate::context::Context;
 use crate::pass::{Pass, PassError, PassInfo};
@@ -57,7 +57,7 @@ impl Pass for MoveScales {
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
         let search = Search {
             name: INFO.name,
-            rules: &[scale::MERGES, scale::MOVES, transpose::MERGES, reshape::MERGES],
+            rules: &[algebra::NEUTRAL, scale::MERGES, scale::MOVES, transpose::MERGES, reshape::MERGES],
             costs: &ElementCosts,
             limits: self.limits,
         };

@@ -51,7 +51,7 @@ impl Pass for Simplify {
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
         let search = Search {
             name: INFO.name,
-            rules: &[algebra::RULES, scale::MERGES],
+            rules: &[algebra::NEUTRAL, algebra::RULES, scale::MERGES],
             costs: &ElementCosts,
             limits: self.limits,
         };

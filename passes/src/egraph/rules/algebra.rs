@@ -10,13 +10,15 @@ use crate::egraph::language::Constant;
 use crate::egraph::rule::{Roots, Rule, Site};
 use crate::egraph::term::Term;
 
-/// All of them.
+/// Those about operands that change nothing.
+pub const NEUTRAL: &[Rule] = &[Rule {
+    name: "neutral-operand",
+    roots: Roots::Kinds(&[OpKind::Add, OpKind::Sub, OpKind::Mul, OpKind::Div]),
+    equal: neutral,
+}];
+
+/// The others.
 pub const RULES: &[Rule] = &[
-    Rule {
-        name: "neutral-operand",
-        roots: Roots::Kinds(&[OpKind::Add, OpKind::Sub, OpKind::Mul, OpKind::Div]),
-        equal: neutral,
-    },
     Rule {
         name: "equal-operands",
         roots: Roots::Kinds(&[OpKind::Sub, OpKind::Min, OpKind::Max, OpKind::Where]),

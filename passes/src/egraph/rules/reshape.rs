@@ -1,4 +1,7 @@
-//! Reshapes: composing them, and moving them past elementwise operations and transposes, both ways.
+//! Reshapes: composing them, and moving them past elementwise operations and transposes.
+//!
+//! They sink only: two of them, and two transposes with one in between, meet when the upper one moves down. It costs the
+//! same wherever it is, so moving up has no other use, and would give every value every shape.
 //!
 //! `squeeze`, `unsqueeze` and `flatten` are reshapes under another name. A transpose that moves nothing but axes of size 1 is
 //! a reshape, too, and the other way round. Sizes must be numbers.
@@ -21,16 +24,10 @@ pub const MERGES: &[Rule] = &[
 
 /// Those that move a reshape, or see a transpose in it.
 pub const MOVES: &[Rule] = &[
-    Rule { name: "hoist-reshape", roots: Roots::Kinds(&[OpKind::Reshape]), equal: hoist },
     Rule { name: "sink-reshape", roots: Roots::Elementwise, equal: sink },
     Rule { name: "transpose-of-units", roots: Roots::Kinds(&[OpKind::Transpose]), equal: units_to_reshape },
     Rule { name: "reshape-of-units", roots: Roots::Kinds(&[OpKind::Reshape]), equal: units_to_transpose },
     Rule { name: "sink-transpose", roots: Roots::Kinds(&[OpKind::Reshape]), equal: sink_transpose },
-    Rule {
-        name: "hoist-transpose-of-groups",
-        roots: Roots::Kinds(&[OpKind::Transpose]),
-        equal: hoist_transpose,
-    },
 ];
 
 /// Operations that are reshapes.
@@ -68,12 +65,7 @@ fn compose(site: &Site<'_, '_>) -> Vec<Term> {
     composed.chain(none).collect()
 }
 
-/// `reshape(f(a, b))` is `f(reshape(a), reshape(b))`.
-fn hoist(site: &Site<'_, '_>) -> Vec<Term> {
-    hoist_past_those(site, |_| true)
-}
-
-/// As [`MOVES`] have it, past those operations only for which `past` says so.
+/// `reshape(f(a, b))` is `f(reshape(a), reshape(b))`, for those operations for which `past` says so.
 pub(super) fn hoist_past_those(site: &Site<'_, '_>, past: impl Fn(&Site<'_, '_>) -> bool) -> Vec<Term> {
     let Some((x, to)) = site.operand(0).zip(sizes(site)) else { return Vec::new() };
     let below = site.operations(x).filter(|inner| is_elementwise(inner.op()) && past(inner));
@@ -149,56 +141,22 @@ fn transpose_of(site: &Site<'_, '_>) -> Option<(Perm, Id)> {
 /// `reshape(transpose(x))` is `transpose(reshape(x))` when the transpose moves whole groups of axes.
 fn sink_transpose(site: &Site<'_, '_>) -> Vec<Term> {
     let Some((y, to)) = site.operand(0).zip(sizes(site)) else { return Vec::new() };
-    let Some(from) = site.sizes(y) else { return Vec::new() };
-    let Some(groups) = groups(&from, &to) else { return Vec::new() };
+    let Some(groups) = site.sizes(y).and_then(|from| groups(&from, &to)) else { return Vec::new() };
+    let in_groups = |axis: &usize| groups.iter().any(|group| group.to.contains(axis));
     let sunk = transposes(site, y).into_iter().filter_map(|(perm, x)| {
-        // Where the axes of each group were before the transpose.
-        let places = groups.iter().map(|group| perm.axes()[group.from.clone()].to_vec());
-        let order = order_of_groups(places.collect::<Vec<_>>().iter().map(Vec::as_slice))?;
-        let inner: Vec<&Group> = order.iter().map(|group| &groups[*group]).collect();
-        let before: Sizes = inner.iter().flat_map(|group| to[group.to.clone()].iter().copied()).collect();
-        let after = moved(&inner, &order, &groups)?;
-        let grouped = reshaped(x, &before)?.transposed(&after);
-        // Axes of size 1 are in no group; they come back last.
-        if to.contains(&1) { reshaped(grouped, &to) } else { Some(grouped) }
+        // Axes of size 1, which are in no group, go first.
+        let units = (0..to.len()).filter(|axis| !in_groups(axis));
+        let order = order_before(&groups, &perm)?;
+        let axes = Perm::new(units.chain(order.iter().flat_map(|group| groups[*group].to.clone())))?;
+        Some(reshaped(x, &axes.apply(&to)?)?.transposed(&axes.inverse()))
     });
     sunk.collect()
 }
 
-/// `transpose(reshape(x))` is `reshape(transpose(x))` when the transpose moves whole groups of axes.
-fn hoist_transpose(site: &Site<'_, '_>) -> Vec<Term> {
-    let Some((perm, y)) = transpose_of(site) else { return Vec::new() };
-    let (Some(middle), Some(to)) = (site.sizes(y), sizes(site)) else { return Vec::new() };
-    let inverse = perm.inverse();
-    let hoisted = reshapes(site, y).into_iter().filter_map(|x| {
-        let from = site.sizes(x)?;
-        let groups = groups(&from, &middle)?;
-        let places = groups.iter().map(|group| inverse.axes()[group.to.clone()].to_vec());
-        let order = order_of_groups(places.collect::<Vec<_>>().iter().map(Vec::as_slice))?;
-        // Axes of size 1 go first, so that the others are an order of whole groups.
-        let units = (0..from.len()).filter(|axis| from[*axis] == 1);
-        let axes = units.chain(order.iter().flat_map(|group| groups[*group].from.clone()));
-        reshaped(Term::from(x).transposed(&Perm::new(axes)?), &to)
-    });
-    hoisted.collect()
-}
-
-/// The order of groups by their places, when the axes of each are next to each other in order, but for axes of no group.
-fn order_of_groups<'p>(places: impl Iterator<Item = &'p [usize]>) -> Option<Vec<usize>> {
-    let places: Vec<&[usize]> = places.collect();
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_unstable_by_key(|group| places[*group].first());
-    let in_order: Vec<usize> = order.iter().flat_map(|group| places[*group].iter().copied()).collect();
-    in_order.is_sorted().then_some(order)
-}
-
-/// The order that puts the axes of `inner`, which are the groups in the order `order`, back into the order of `groups`.
-fn moved(inner: &[&Group], order: &[usize], groups: &[Group]) -> Option<Perm> {
-    let mut starts = vec![0; groups.len()];
-    let mut start = 0;
-    for (group, index) in inner.iter().zip(order) {
-        starts[*index] = start;
-        start += group.to.len();
-    }
-    Perm::new(groups.iter().zip(starts).flat_map(|(group, start)| start..start + group.to.len()))
+/// The order in which the axes of `groups` are before the transpose `perm`; `None` when it takes one apart.
+fn order_before(groups: &[Group], perm: &Perm) -> Option<Vec<usize>> {
+    let places = |group: usize| &perm.axes()[groups[group].from.clone()];
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_unstable_by_key(|group| places(*group).first());
+    order.iter().flat_map(|group| places(*group)).is_sorted().then_some(order)
 }

@@ -7,10 +7,12 @@
 //! sums overflow.
 
 use egg::Id;
+use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::{Conv, Gemm, MatMul, Mul, Op, OpKind, Reciprocal};
 use quad_ir::types::TensorType;
 use smallvec::SmallVec;
 
+use super::algebra::uniform;
 use super::reshape::{self, reshaped};
 use super::transpose;
 use crate::egraph::rule::{Roots, Rule, Site};
@@ -62,8 +64,9 @@ fn scaled(site: &Site<'_, '_>) -> SmallVec<[(Id, Id); 2]> {
     ways.filter(|(x, scale)| is_scale(site, *scale) && site.ty_of(*x) == Some(site.ty())).collect()
 }
 
+/// Whether `class` scales what it is multiplied by. Products with 1 are equal to themselves times 1, and so on.
 fn is_scale(site: &Site<'_, '_>, class: Id) -> bool {
-    site.is_single(class) || site.is_constant(class)
+    (site.is_single(class) || site.is_constant(class)) && uniform(site, class) != Some(1.0)
 }
 
 /// The scaled values that `class` is equal to.
@@ -206,14 +209,21 @@ fn into_gemm(site: &Site<'_, '_>) -> Vec<Term> {
     terms
 }
 
+/// Where the images of `conv`, of `rank` axes, have their channels.
+fn channels(conv: &Conv, rank: usize) -> Along {
+    Along::Axis(if conv.layout == DataLayout::Nchw { 1 } else { rank - 1 })
+}
+
 /// `conv(x, w, b) * s` is `conv(x, w * s, b * s)`, where `s` is the same for all places and images. Without a bias and
 /// the same for all channels, it is `conv(x * s, w)`, too.
 fn into_conv(site: &Site<'_, '_>) -> Vec<Term> {
     let mut terms = Vec::new();
     for (y, scale) in scaled(site) {
         let rank = site.ty().rank();
-        let Some(along @ (Along::All | Along::Axis(1))) = along(site, scale, rank) else { continue };
-        for (conv, operands) in site.nodes::<Conv>(y) {
+        let Some(along) = along(site, scale, rank) else { continue };
+        let nodes = site.nodes::<Conv>(y);
+        for (conv, operands) in nodes.filter(|(conv, _)| [Along::All, channels(conv, rank)].contains(&along))
+        {
             let bias = operands.get(2).filter(|bias| !site.is_absent(**bias));
             let weight = spread(site, scale, rank - 1).map(|scale| times(operands[1], scale));
             let Some((weight, scale)) = weight.zip(spread(site, scale, 0)) else { continue };
@@ -252,13 +262,14 @@ fn through_conv(site: &Site<'_, '_>) -> Vec<Term> {
     };
     let rank = site.ty().rank();
     let moved = scalings(site, x).into_iter().filter_map(|(x, scale)| {
-        match along(site, scale, rank)? {
-            Along::All => {}
-            Along::Axis(1) if conv.group == 1 => {}
-            Along::Axis(_) => return None,
+        let along = along(site, scale, rank)?;
+        if along != Along::All && (along != channels(conv, rank) || conv.group != 1) {
+            return None;
         }
         let bias = site.operand(2).map_or(Term::Absent, Term::from);
-        let weight = times(w, spread(site, scale, rank - 2)?);
+        // The kernel has its input channels where the image has them.
+        let after = if conv.layout == DataLayout::Nchw { rank - 2 } else { 0 };
+        let weight = times(w, spread(site, scale, after)?);
         Some(Term::apply(conv.clone(), [x.into(), weight, bias]))
     });
     moved.collect()
