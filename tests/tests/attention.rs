@@ -4,9 +4,10 @@
 //! given when the graph runs.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
+use libtest_mimic::{Arguments, Failed, Trial};
 use quad_frontends::adapter::branches;
-use quad_frontends::onnx;
 use quad_ir::graph::{Graph, NodeRef, Patch, ValueRef};
 use quad_ir::interpret::NamedTensors;
 use quad_ir::module::Module;
@@ -17,8 +18,7 @@ use quad_passes::check::{Checker, draw_inputs};
 use quad_passes::pipeline::Pipeline;
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, Observer, RunOptions};
-use quad_tests::paths;
-use rayon::prelude::*;
+use quad_tests::models::{self, Model};
 
 /// What runs before: attention is found in graphs whose shape arithmetic is folded.
 const CLEAN: &str = "canonicalize,constant-fold,cse,dce";
@@ -106,67 +106,66 @@ fn weight_behind(value: ValueRef<'_>) -> Option<ValueRef<'_>> {
     source.weight().map(|_| source)
 }
 
-/// Inputs for `module`. Those of adapters are small, as adapters are.
-fn inputs(module: &Module) -> NamedTensors {
-    let mut inputs = draw_inputs(module, 1, &BTreeMap::new()).expect("inputs");
-    for input in module.graphs[0].inputs() {
-        let binding = input.producer().is::<Input>().map(|input| input.binding);
-        let name = input.name().expect("inputs have names").to_string();
-        if binding == Some(Binding::Adapter) {
-            let drawn = inputs.remove(&name).expect("a tensor for each input");
-            let small: Vec<f32> = drawn.to_f64().expect("floats").iter().map(|x| *x as f32 / 10.0).collect();
-            let tensor = Tensor::from_f32(drawn.dtype(), drawn.sizes(), &small).expect("as many elements");
-            inputs.insert(name, tensor);
+/// The inputs of the first sample for `module`. Those of adapters are drawn, and small, as adapters are.
+fn inputs(model: &Model, module: &Module) -> Result<NamedTensors, Failed> {
+    let original = model.import()?;
+    let mut inputs = model.inputs(&original, model.cases.first().ok_or("a model has a case")?)?;
+    for (name, drawn) in draw_inputs(module, 1, &BTreeMap::new())? {
+        if let Entry::Vacant(place) = inputs.entry(name) {
+            let small: Vec<f32> = drawn.to_f32()?.iter().map(|x| x / 10.0).collect();
+            place.insert(Tensor::from_f32(drawn.dtype(), drawn.sizes(), &small)?);
         }
     }
-    inputs
+    Ok(inputs)
 }
 
-fn run(passes: &str, module: &mut Module, observers: &mut [&mut dyn Observer]) {
-    let pipeline = Pipeline::parse(passes, &Registry::standard()).expect("passes");
-    if let Err(error) = runner::run(&pipeline, module, &RunOptions::default(), observers) {
-        panic!("{}: {error}", module.graphs[0].name());
-    }
+fn run(passes: &str, module: &mut Module, observers: &mut [&mut dyn Observer]) -> Result<(), Failed> {
+    let pipeline = Pipeline::parse(passes, &Registry::standard())?;
+    runner::run(&pipeline, module, &RunOptions::default(), observers)?;
+    Ok(())
 }
 
-/// Runs the passes on `module`, and checks what they find and that the results stay the same.
-fn prove(name: &str, mut module: Module) {
-    let inputs = inputs(&module);
-    let allowed = if name.contains("fp16") { HALF_PRECISION } else { SINGLE_PRECISION };
-    let mut checker = Checker::new(&module, inputs, allowed).expect("the model runs");
+/// Runs the passes on `module`, which is `model`, and checks what they find and that the results stay the same.
+fn prove(model: &Model, mut module: Module) -> Result<(), Failed> {
+    let allowed = if model.is_half() { HALF_PRECISION } else { SINGLE_PRECISION };
+    let mut checker = Checker::new(&module, inputs(model, &module)?, allowed)?;
     let mut counts = vec![count(&module)];
     for pass in PASSES {
-        run(pass, &mut module, &mut [&mut checker]);
+        run(pass, &mut module, &mut [&mut checker])?;
         counts.push(count(&module));
     }
-    let [before, fused, split, lowered] = &counts[..] else { panic!("three passes ran") };
+    let [before, fused, split, lowered] = &counts[..] else { return Err("three passes ran".into()) };
     let unfused = before.softmax + before.attention;
-    assert_eq!((fused.softmax, fused.attention), (0, unfused), "{name}: all attention is found");
-    assert_eq!(
-        (split.attention as u64, split.heads),
-        (fused.heads, fused.heads),
-        "{name}: one attention per head"
-    );
-    assert_eq!((fused.rearranged, split.rearranged), (0, 0), "{name}: nothing rearranges heads");
-    assert_eq!(split.cut_late, fused.cut_late, "{name}: projections are cut at their weights");
-    assert_eq!(lowered.attention, 0, "{name}: nothing is left of attention");
-    let expected = EXPECTED.iter().find(|(network, ..)| name.starts_with(network)).expect("a known network");
-    assert_eq!((fused.attention, fused.heads), (expected.1, expected.2), "{name}: as by other exporters");
+    assert_eq!((fused.softmax, fused.attention), (0, unfused), "all attention is found");
+    assert_eq!((split.attention as u64, split.heads), (fused.heads, fused.heads), "one attention per head");
+    assert_eq!((fused.rearranged, split.rearranged), (0, 0), "nothing rearranges heads");
+    assert_eq!(split.cut_late, fused.cut_late, "projections are cut at their weights");
+    assert_eq!(lowered.attention, 0, "nothing is left of attention");
+    let expected = EXPECTED.iter().find(|(network, ..)| model.name().starts_with(network));
+    let (_, attentions, heads) = expected.ok_or("a known network")?;
+    assert_eq!((fused.attention, fused.heads), (*attentions, *heads), "as by other exporters");
+    Ok(())
 }
 
-#[test]
-fn attention_of_exported_models_is_found_split_and_written_out() {
-    let folder = paths::fixtures().join("tiny/models");
-    let models = paths::files_below(&folder, "onnx").expect("the models");
-    assert!(models.len() > 20, "models are missing from {}", folder.display());
-    models.par_iter().for_each(|path| {
-        let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-        let mut module = onnx::import(path).expect("a model");
-        run(CLEAN, &mut module, &mut []);
-        prove(&name, module.clone());
-        if name.contains("lora") {
-            module.graphs.iter_mut().for_each(give_branches_when_it_runs);
-            prove(&format!("{name}, branches as inputs"), module);
+fn check(model: &Model, branches_as_inputs: bool) -> Result<(), Failed> {
+    let mut module = model.import()?;
+    run(CLEAN, &mut module, &mut [])?;
+    if branches_as_inputs {
+        module.graphs.iter_mut().for_each(give_branches_when_it_runs);
+    }
+    prove(model, module)
+}
+
+fn main() -> Result<(), Failed> {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for model in models::all()? {
+        if model.name().contains("lora") {
+            let model = model.clone();
+            let name = format!("{}, branches as inputs", model.name());
+            trials.push(Trial::test(name, move || check(&model, true)));
         }
-    });
+        trials.push(Trial::test(model.name().to_owned(), move || check(&model, false)));
+    }
+    libtest_mimic::run(&arguments, trials).exit();
 }
