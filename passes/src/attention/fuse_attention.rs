@@ -3,7 +3,7 @@
 //! The rule `dot-product-attention` starts at a softmax. Back from it there is a product of queries and keys, forward a
 //! product with the values. Numbers that queries, keys or scores are multiplied by, in whatever share, become the scale,
 //! which is left out where it is the usual one, 1 / sqrt(size of a head), as far as the element type tells. What is added
-//! to the scores becomes the mask. Keys may be transposed anywhere. A guard that makes 0 of weights that are not
+//! to the scores becomes the mask, and so does a `where` that puts minus infinity in place of scores. Keys may be transposed anywhere. A guard that makes 0 of weights that are not
 //! numbers goes away: `attention` gives 0 for queries that may read no key.
 //!
 //! The rule `pack-heads` takes an `attention` of heads that are brought in front of the length, by reshapes and
@@ -45,6 +45,7 @@
 
 mod dot_product;
 mod pack_heads;
+mod scores;
 #[cfg(test)]
 mod tests;
 

@@ -4,13 +4,13 @@
 //! keys; forward from it, through a guard against rows that are not numbers, there is a product with the values.
 
 use quad_ir::graph::{NodeRef, Patch, ValueId, ValueRef};
-use quad_ir::ops::{Add, Attention, Cast, IsNan, MatMul, OpKind, Softmax, Transpose, Unsqueeze, Where};
-use quad_ir::types::TensorType;
+use quad_ir::ops::{Attention, IsNan, MatMul, OpKind, Transpose, Where};
 
 use super::scale;
-use crate::attention::axes::{multiple_of, origins};
+use super::scores::{Scores, cast_of_float};
+use crate::attention::axes::origins;
 use crate::emit::Emit;
-use crate::pattern::{both_ways, is_uniform, made_by, only_read_by, permutation};
+use crate::pattern::{is_uniform, made_by, only_read_by, permutation};
 use crate::rule::{Rule, Skip, because};
 
 /// See the [module](self).
@@ -51,133 +51,6 @@ impl Rule for DotProduct {
         }
         Ok(patch.replace(old.id(), y)?)
     }
-}
-
-/// The way from a product of queries and keys to the softmax.
-struct Scores<'g> {
-    product: NodeRef<'g>,
-    /// The product of the numbers that the scores are multiplied by.
-    factor: f64,
-    /// What is added to the scores.
-    masks: Vec<ValueRef<'g>>,
-    /// The values between product and softmax, with the node that should be their only reader.
-    inner: Vec<(ValueRef<'g>, NodeRef<'g>)>,
-    /// The multiplication between the softmax and a mask, where there is one.
-    late_scale: Option<NodeRef<'g>>,
-}
-
-impl<'g> Scores<'g> {
-    /// What `softmax` is of, when that is a product.
-    fn behind(softmax: NodeRef<'g>) -> Option<Self> {
-        let rank = softmax.result().ty().rank() as i64;
-        let last = [-1, rank - 1].contains(&softmax.is::<Softmax>()?.axis);
-        let start = last.then(|| softmax.operands().next().flatten())??;
-        let mut found = Vec::new();
-        let path = path_to_product(start, softmax, 0, &mut found)?;
-        let mut scores =
-            Self { product: path, factor: 1.0, masks: Vec::new(), inner: Vec::new(), late_scale: None };
-        for Step { value, reader, factor, mask } in found.into_iter().rev() {
-            scores.inner.push((value, reader));
-            scores.factor *= factor;
-            scores.masks.extend(mask);
-            if factor != 1.0 && !scores.masks.is_empty() {
-                scores.late_scale = Some(value.producer());
-            }
-        }
-        Some(scores)
-    }
-
-    /// Checks that nothing else sees what is between product and softmax.
-    fn check(&self) -> Result<(), Skip> {
-        if let Some(scale) = self.late_scale {
-            return Err(because(scale, "it multiplies scores that a mask was added to"));
-        }
-        self.inner.iter().try_for_each(|(value, reader)| only_read_by(*value, *reader))?;
-        self.masks.iter().try_for_each(|mask| self.check_mask(*mask))
-    }
-
-    /// `attention` takes a mask that stretches to the scores, but not along the keys: a shorter mask hides keys.
-    fn check_mask(&self, mask: ValueRef<'_>) -> Result<(), Skip> {
-        let (ty, scores) = (mask.ty(), self.product.result().ty());
-        let reason = if ty.rank() == 0 || ty.rank() > scores.rank() {
-            "what is added to the scores has other axes"
-        } else if ty.shape.last() != scores.shape.last() {
-            "what is added to the scores is the same for all keys"
-        } else {
-            return Ok(());
-        };
-        Err(because(mask.producer(), reason))
-    }
-
-    /// The sum of the masks, with an axis for heads where it has a batch axis.
-    fn mask(&self, patch: &mut Patch<'_>) -> Result<Option<ValueId>, Skip> {
-        let mut sum: Option<ValueId> = None;
-        for mask in &self.masks {
-            sum = Some(match sum {
-                None => mask.id(),
-                Some(sum) => patch.op(Add, &[Some(sum), Some(mask.id())])?,
-            });
-        }
-        let Some(mask) = sum else { return Ok(None) };
-        if patch.ty(mask).map_or(0, TensorType::rank) == 3 && self.product.result().ty().rank() == 3 {
-            let axes = patch.integers(&[1])?;
-            return Ok(Some(patch.op(Unsqueeze, &[Some(mask), Some(axes)])?));
-        }
-        Ok(Some(mask))
-    }
-}
-
-/// A value between the product and the softmax.
-struct Step<'g> {
-    value: ValueRef<'g>,
-    reader: NodeRef<'g>,
-    /// What the node that made it multiplied by.
-    factor: f64,
-    /// What the node that made it added.
-    mask: Option<ValueRef<'g>>,
-}
-
-/// Additions and multiplications between product and softmax beyond which none is looked for.
-const MAX_STEPS: usize = 8;
-
-/// The product behind `value`, which `reader` reads. What is on the way is put into `found`.
-fn path_to_product<'g>(
-    value: ValueRef<'g>,
-    reader: NodeRef<'g>,
-    depth: usize,
-    found: &mut Vec<Step<'g>>,
-) -> Option<NodeRef<'g>> {
-    if depth > MAX_STEPS {
-        return None;
-    }
-    let node = value.producer();
-    if node.is::<MatMul>().is_some() {
-        found.push(Step { value, reader, factor: 1.0, mask: None });
-        return Some(node);
-    }
-    let length = found.len();
-    let mut walk = |x: ValueRef<'g>, factor: f64, mask: Option<ValueRef<'g>>| {
-        found.truncate(length);
-        found.push(Step { value, reader, factor, mask });
-        path_to_product(x, node, depth + 1, found)
-    };
-    if let Some((x, factor)) = multiple_of(value) {
-        return walk(x, factor, None);
-    }
-    if let Some(x) = cast_of_float(node) {
-        return walk(x, 1.0, None);
-    }
-    node.is::<Add>()?;
-    let same_sizes = |x: &ValueRef<'_>| x.ty().shape == value.ty().shape;
-    both_ways(node).filter(|(x, _)| same_sizes(x)).find_map(|(x, mask)| walk(x, 1.0, Some(mask)))
-}
-
-/// The operand of `node`, when it is a cast from floats to floats. `attention` computes its scores more precisely than
-/// what it is given, as such casts around a softmax ask for.
-fn cast_of_float(node: NodeRef<'_>) -> Option<ValueRef<'_>> {
-    node.is::<Cast>()?;
-    let x = node.operands().next().flatten()?;
-    (x.ty().dtype.is_float() && node.result().ty().dtype.is_float()).then_some(x)
 }
 
 /// The product of the softmax with the values.

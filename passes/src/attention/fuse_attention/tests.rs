@@ -149,10 +149,10 @@ fn near_misses_say_why() {
     let late = "%0 = add(%scores, %mask) : f32[1, 6, 5]
           %1 = mul(%0, %s) : f32[1, 6, 5]
           %weights = softmax(%1) : f32[1, 6, 5]";
-    assert_eq!(left(late, ""), ["it multiplies scores that a mask was added to"]);
+    assert_eq!(left(late, ""), ["it multiplies scores that are masked"]);
     let bias = "%0 = add(%scores, %bias) : f32[1, 6, 5]
           %weights = softmax(%0) : f32[1, 6, 5]";
-    assert_eq!(left(bias, ""), ["what is added to the scores is the same for all keys"]);
+    assert_eq!(left(bias, ""), ["the mask is the same for all keys"]);
 }
 
 #[test]
@@ -165,4 +165,26 @@ fn a_softmax_over_classes_is_none() {
         }",
     );
     assert_eq!((outcome.count(OpKind::Softmax), outcome.left.len()), (1, 0));
+}
+
+#[test]
+fn scores_may_be_replaced_by_minus_infinity() {
+    for (hides, choice) in [(false, "%mask, %0, %hidden"), (true, "%mask, %hidden, %0")] {
+        let outcome = fuse(&format!(
+            "(%q: f32[1, 2, 3, 4], %k: f32[1, 2, 4, 2], %v: f32[1, 2, 2, 4], %bias: f32[2, 3, 2]) {{
+              %mask = weight [{hides}, true, {hides}, false, false, true] : bool[3, 2]
+              %hidden = weight -inf : f32[]
+              %0 = matmul(%q, %k) : f32[1, 2, 3, 2]
+              %1 = where({choice}) : f32[1, 2, 3, 2]
+              %2 = add(%1, %bias) : f32[1, 2, 3, 2]
+              %3 = softmax(%2) : f32[1, 2, 3, 2]
+              %4 = is_nan(%3) : bool[1, 2, 3, 2]
+              %zero = weight 0.0 : f32[]
+              %5 = where(%4, %zero, %3) : f32[1, 2, 3, 2]
+              %6 = matmul(%5, %v) : f32[1, 2, 3, 4]
+              return \"y\" = %6
+            }}"
+        ));
+        assert_eq!((outcome.count(OpKind::Attention), outcome.count(OpKind::Softmax)), (1, 0));
+    }
 }
