@@ -1,7 +1,7 @@
 //! Steps that add an attention: of heads, in the forms in which exporters write it, and rotated positions.
 
 use quad_ir::graph::{AddError, ValueId};
-use quad_ir::ops::{Add, Concat, Div, Gather, MatMul, Mul, Neg, Slice, Softmax, Split};
+use quad_ir::ops::{Add, Attention, Concat, Div, Gather, MatMul, Mul, Neg, Slice, Softmax, Split};
 
 use super::grower::{Grower, Grown, Range};
 use super::linear;
@@ -45,6 +45,43 @@ pub(super) fn heads(grower: &mut Grower) -> Result<(), AddError> {
         grower.keep(sum, y.range.plus(x.range))?;
     }
     Ok(())
+}
+
+/// An attention as one node, of three axes or four, with fewer heads of keys than of queries now and then.
+pub(super) fn as_one_node(grower: &mut Grower) -> Result<(), AddError> {
+    let x = grower.tokens()?;
+    let length = grower.tail(x.id)[0];
+    let (q_heads, width) = (grower.pick(&[1, 2, 4]), grower.pick(&[2, 3]));
+    let kv_heads = if grower.once_in(3) { 1 } else { q_heads };
+    let four = grower.once_in(2);
+    let mut operands: Vec<ValueId> = Vec::new();
+    let mut range = Range::around_zero(0.0);
+    for count in [q_heads, kv_heads, kv_heads] {
+        let y = linear::layer(grower, x, count * width)?;
+        range = y.range;
+        let heads = Heads { count, width, apart: true };
+        operands.push(if four { apart(grower, y.id, length, heads)? } else { y.id });
+    }
+    // Scores of large queries and keys would let softmax pick one by a hair.
+    let scale = grower.scalar(0.25 / range.magnitude().max(1.0))?;
+    operands[0] = grower.op(Mul, &[operands[0], scale])?;
+    if grower.once_in(3) {
+        let mask = grower.constant(&[length, length], 1.0)?;
+        operands.push(mask.id);
+    }
+    let operands: Vec<Option<ValueId>> = operands.into_iter().map(Some).collect();
+    let heads = |count: u64| (!four).then_some(count);
+    let op = Attention {
+        is_causal: grower.once_in(3),
+        q_num_heads: heads(q_heads),
+        kv_num_heads: heads(kv_heads),
+        scale: grower.once_in(2).then(|| 0.5.into()),
+        ..Attention::default()
+    };
+    let y = grower.results(op, &operands)?[0];
+    let merged = if four { merge(grower, y, x, Heads { count: q_heads, width, apart: true })? } else { y };
+    let y = linear::layer(grower, Grown { id: merged, range }, 4)?;
+    grower.keep(y.id, y.range)
 }
 
 /// Queries of `x`, keys and values of `context`, each by a layer of its own.

@@ -51,6 +51,29 @@ pub(super) fn dense(grower: &mut Grower) -> Result<(), AddError> {
     grower.keep(y.id, y.range)
 }
 
+/// A linear layer between factors, as one number or one for each channel: what can be folded into its weight.
+pub(super) fn between_factors(grower: &mut Grower) -> Result<(), AddError> {
+    let x = grower.value()?;
+    let inputs = grower.tail(x.id).last().copied().unwrap_or(1);
+    let outputs = grower.pick(&[2, 4, 6]);
+    let x = if grower.once_in(2) { multiplied(grower, x, inputs)? } else { x };
+    let mut y = layer(grower, x, outputs)?;
+    if grower.once_in(2) {
+        y = multiplied(grower, y, outputs)?;
+    }
+    if grower.once_in(3) {
+        y = biased(grower, y, outputs)?;
+    }
+    grower.keep(y.id, y.range)
+}
+
+fn multiplied(grower: &mut Grower, x: Grown, channels: u64) -> Result<Grown, AddError> {
+    let sizes: &[u64] = if grower.once_in(2) { &[] } else { &[channels] };
+    let factor = grower.constant(sizes, 1.5)?;
+    let operands = if grower.once_in(3) { [factor.id, x.id] } else { [x.id, factor.id] };
+    Ok(Grown { id: grower.op(Mul, &operands)?, range: x.range.times(factor.range) })
+}
+
 /// A `gemm`, behind a reshape to a matrix where `x` is none.
 pub(super) fn gemm(grower: &mut Grower) -> Result<(), AddError> {
     let x = grower.value()?;

@@ -92,26 +92,43 @@ pub(super) fn group(grower: &mut Grower) -> Result<(), AddError> {
     grower.keep(y.id, y.range)
 }
 
-/// A normalization as one node.
+/// A normalization as one node, often with a factor or an addend for each channel behind it.
 pub(super) fn as_one_node(grower: &mut Grower) -> Result<(), AddError> {
     let x = grower.value()?;
     let tail = grower.tail(x.id);
-    let channels = tail.last().copied().unwrap_or(1);
-    if let (true, [channels, ..]) = (tail.len() == 3 && grower.once_in(2), tail.as_slice()) {
-        let groups = if channels.is_multiple_of(2) { 2 } else { 1 };
-        let (scale, bias) = (grower.constant(&[*channels], 1.0)?, grower.constant(&[*channels], 1.0)?);
-        let op = GroupNorm { num_groups: groups, epsilon: 1e-3.into(), ..GroupNorm::default() };
-        let y = grower.op(op, &[x.id, scale.id, bias.id])?;
-        return grower.keep(y, normalized(tail.iter().product()).plus(bias.range));
-    }
+    let by_group = tail.len() == 3 && grower.once_in(2);
+    let y = if by_group { of_groups(grower, x, &tail)? } else { of_channels(grower, x, &tail)? };
+    let sizes = if by_group { vec![tail[0], 1, 1] } else { vec![tail[tail.len() - 1]] };
+    let y = match grower.below(3) {
+        0 => y,
+        1 => scaled(grower, y, &sizes, false)?,
+        _ => scaled(grower, y, &sizes, true)?,
+    };
+    grower.keep(y.id, y.range)
+}
+
+fn of_groups(grower: &mut Grower, x: Grown, tail: &[u64]) -> Result<Grown, AddError> {
+    let channels = tail[0];
+    let num_groups = if channels.is_multiple_of(2) { 2 } else { 1 };
+    let (scale, bias) = (grower.constant(&[channels], 1.0)?, grower.constant(&[channels], 1.0)?);
+    let id = grower.op(
+        GroupNorm { num_groups, epsilon: 1e-3.into(), ..GroupNorm::default() },
+        &[x.id, scale.id, bias.id],
+    )?;
+    Ok(Grown { id, range: normalized(tail.iter().product()).plus(bias.range) })
+}
+
+fn of_channels(grower: &mut Grower, x: Grown, tail: &[u64]) -> Result<Grown, AddError> {
+    let channels = tail[tail.len() - 1];
     let scale = grower.constant(&[channels], 1.0)?;
     let range = normalized(channels);
     if grower.once_in(3) {
-        let y = grower.op(RmsNorm { epsilon: 1e-3.into(), ..RmsNorm::default() }, &[x.id, scale.id])?;
-        return grower.keep(y, range);
+        let id = grower.op(RmsNorm { epsilon: 1e-3.into(), ..RmsNorm::default() }, &[x.id, scale.id])?;
+        return Ok(Grown { id, range });
     }
     let bias = grower.constant(&[channels], 1.0)?;
+    let bias_id = (!grower.once_in(4)).then_some(bias.id);
     let op = LayerNorm { epsilon: 1e-3.into(), ..LayerNorm::default() };
-    let y = grower.results(op, &[Some(x.id), Some(scale.id), Some(bias.id)])?[0];
-    grower.keep(y, range.plus(bias.range))
+    let id = grower.results(op, &[Some(x.id), Some(scale.id), bias_id])?[0];
+    Ok(Grown { id, range: range.plus(bias.range) })
 }
