@@ -199,6 +199,10 @@ fn peft_scales_products_by_its_configuration() {
     let config = r#"{"peft_type": "LOKR", "r": 16, "alpha": 8}"#;
     let adapter = read_with(&whole, Some(config), &ReadOptions::default()).expect("sound");
     assert_eq!(scales(&adapter), [("a", 0.5)]);
+    let zero = r#"{"peft_type": "LOKR", "r": 16, "alpha": 0}"#;
+    let error =
+        read_with(&whole, Some(zero), &ReadOptions::default()).expect_err("nothing says what it means");
+    assert!(matches!(error, AdapterError::AlphaZero { .. }), "{error}");
 }
 
 #[test]

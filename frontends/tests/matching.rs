@@ -3,10 +3,12 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use common::{delta, fixtures};
 use quad_frontends::adapter::matching::{self, MatchOptions, Matches, WeightLayout};
 use quad_frontends::adapter::{self, Adapter, Component, ReadOptions, branches};
+use quad_frontends::data::safetensors::SafeTensorsFile;
 use quad_frontends::onnx;
 use quad_ir::graph::{Graph, NodeId};
 use quad_ir::module::Module;
@@ -218,4 +220,52 @@ fn text_encoders_are_found_with_and_without_text_model() {
         let expected = expected.map(|module| format!("text_encoder.encoder.layers.1.{module}"));
         assert!(found.keys().eq(&expected), "{model}: {found:?}");
     }
+}
+
+/// A checkpoint as PyTorch has it, with the weights of the layers of `matches`.
+fn checkpoint(graph: &Graph, matches: &Matches, path: &Path) {
+    let bundle = matches.targets.iter().fold(common::Bundle::new(), |bundle, target| {
+        let elements: Vec<f32> = weight(graph, target).iter().map(|element| *element as f32).collect();
+        let sizes = [&[target.channels_out, target.channels_in], target.kernel.as_slice()].concat();
+        bundle.tensor(&format!("{}.weight", target.path), &sizes, &elements)
+    });
+    bundle.write(path);
+}
+
+/// `module` without anything that says which module of the program a node or weight is from.
+fn anonymous(module: &Module) -> Module {
+    let weights = MemoryWeights::of(module.main().expect("one graph").weights()).expect("readable");
+    let text = print(module).expect("printed");
+    let lines: Vec<&str> = text.lines().map(|line| line.split(" from \"").next().unwrap_or(line)).collect();
+    let mut module = parse(&lines.join("\n"), &weights).expect("paths may be left out");
+    let graph = module.graphs.first_mut().expect("one graph");
+    let values: Vec<_> = graph.nodes().map(|node| node.result().id()).collect();
+    for value in values {
+        graph.set_name(value, "anonymous");
+    }
+    module
+}
+
+#[test]
+fn a_checkpoint_finds_the_layers_of_a_graph_without_names() {
+    let adapters = TASKS.map(|(task, _)| read(&format!("{task}/peft")));
+    let one = import("unet2_base.dynamo18.onnx");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("base.safetensors");
+    checkpoint(one.main().expect("one graph"), &matches(&one, &adapters), &path);
+    let base = SafeTensorsFile::open(&path).expect("sound");
+    // The same weights as another exporter wrote them.
+    let other = import("unet2_base.legacy17.onnx");
+    let expected = matches(&other, &adapters);
+    let options = MatchOptions { base: Some(&base), ..MatchOptions::default() };
+    let confirmed = matching::match_sites(other.main().expect("one graph"), &adapters, &options);
+    assert_eq!(layers(&confirmed.expect("no contradiction")), layers(&expected));
+    let nameless = anonymous(&other);
+    let graph = nameless.main().expect("one graph");
+    let error = matching::match_sites(graph, &adapters, &MatchOptions::default())
+        .expect_err("nothing says")
+        .to_string();
+    assert!(error.starts_with("143 sites"), "{error}");
+    let found = matching::match_sites(graph, &adapters, &options).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(found.targets.len(), 79);
 }

@@ -15,10 +15,12 @@ pub mod branches;
 pub mod matching;
 
 mod config;
+mod config_file;
 mod diffusers;
 mod elements;
 mod error;
 mod factors;
+mod grouping;
 mod key;
 mod kohya;
 mod loha;
@@ -29,6 +31,7 @@ mod normal_form;
 mod peft;
 mod read;
 mod sgm;
+mod sites;
 mod unsupported;
 
 pub use error::AdapterError;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use super::normal_form::{Adapter, Component, ModulePath};
+use super::normal_form::{Adapter, AdapterSite, Component, ModulePath};
 use super::{AdapterError, sgm};
 use crate::data::shown;
 
@@ -114,54 +114,52 @@ pub(super) fn mangled(path: &str) -> String {
 /// Gives the sites of `adapter` that have names with underscores their paths. Components that `modules` has nothing of
 /// are left as they are; a name that fits no module, or several, is an error.
 pub fn resolve(adapter: &mut Adapter, modules: &Modules) -> Result<(), AdapterError> {
-    let error = |found| AdapterError::Names { path: adapter.source.clone(), found };
-    let mut spellings: BTreeMap<Component, Spellings> = BTreeMap::new();
-    let mut lost = Vec::new();
-    let mut paths = Vec::with_capacity(adapter.sites.len());
-    for site in &adapter.sites {
-        let known = modules.paths(site.component);
-        let ModulePath::Mangled(name) = &site.path else {
-            paths.push(site.path.clone());
-            continue;
-        };
-        if known.is_empty() {
-            paths.push(site.path.clone());
-            continue;
-        }
-        let table = spellings.entry(site.component).or_insert_with(|| Spellings::of(site.component, &known));
-        match table.find(name) {
-            Lookup::One(path) => paths.push(ModulePath::Dotted(path.to_owned())),
-            Lookup::Two([one, two]) => {
-                return Err(error(format!("`{}` may be `{one}` or `{two}`", shown(name))));
-            }
-            Lookup::None => lost.push((name.as_str(), site.component)),
-        }
-    }
-    if let Some((first, component)) = lost.first() {
-        let near = nearest(first, modules.paths(*component).into_iter());
-        return Err(error(format!(
-            "{} of its modules are not in the model: {}; near `{}` the model has {}",
-            lost.len(),
-            quoted(lost.iter().map(|(name, _)| *name)),
-            shown(first),
-            quoted(near.iter().map(String::as_str)),
-        )));
-    }
+    let paths = resolved(&adapter.sites, modules)
+        .map_err(|found| AdapterError::Names { path: adapter.source.clone(), found })?;
     for (site, path) in adapter.sites.iter_mut().zip(paths) {
         site.path = path;
     }
     adapter.sites.sort_by(|a, b| (a.component, &a.path).cmp(&(b.component, &b.path)));
-    let twice = adapter
-        .sites
-        .windows(2)
-        .find(|pair| (pair[0].component, &pair[0].path) == (pair[1].component, &pair[1].path));
-    match twice {
+    let same =
+        |pair: &&[AdapterSite]| (pair[0].component, &pair[0].path) == (pair[1].component, &pair[1].path);
+    match adapter.sites.windows(2).find(same) {
         Some(pair) => Err(AdapterError::Names {
             path: adapter.source.clone(),
             found: format!("`{}` is there twice, under two names", pair[0].full_name()),
         }),
         None => Ok(()),
     }
+}
+
+/// The paths of `sites`, in their order.
+fn resolved(sites: &[AdapterSite], modules: &Modules) -> Result<Vec<ModulePath>, String> {
+    let mut spellings: BTreeMap<Component, Spellings> = BTreeMap::new();
+    let (mut paths, mut lost) = (Vec::with_capacity(sites.len()), Vec::new());
+    for site in sites {
+        let known = modules.paths(site.component);
+        let name = match &site.path {
+            ModulePath::Mangled(name) if !known.is_empty() => name,
+            path => {
+                paths.push(path.clone());
+                continue;
+            }
+        };
+        let table = spellings.entry(site.component).or_insert_with(|| Spellings::of(site.component, &known));
+        match table.find(name) {
+            Lookup::One(path) => paths.push(ModulePath::Dotted(path.to_owned())),
+            Lookup::Two([one, two]) => return Err(format!("`{}` may be `{one}` or `{two}`", shown(name))),
+            Lookup::None => lost.push((name.as_str(), site.component)),
+        }
+    }
+    let Some((first, component)) = lost.first() else { return Ok(paths) };
+    let near = nearest(first, modules.paths(*component).into_iter());
+    Err(format!(
+        "{} of its modules are not in the model: {}; near `{}` the model has {}",
+        lost.len(),
+        quoted(lost.iter().map(|(name, _)| *name)),
+        shown(first),
+        quoted(near.iter().map(String::as_str)),
+    ))
 }
 
 /// The names most like `name`, best first; dots and underscores count as equal.

@@ -1,5 +1,7 @@
 //! Layers by the content of their weights, compared with those of a checkpoint.
 
+use std::collections::BTreeMap;
+
 use quad_ir::dtype::DType;
 use quad_ir::tensor::Tensor;
 use quad_ir::weights::{Digest, Weights};
@@ -12,7 +14,7 @@ use crate::data::safetensors::SafeTensorsFile;
 /// Which layers have the weights of a checkpoint.
 pub(super) struct Contents {
     /// The layers with equal elements, by the path of the module in the checkpoint.
-    layers: FxHashMap<String, Vec<usize>>,
+    layers: BTreeMap<String, Vec<usize>>,
 }
 
 impl Contents {
@@ -30,7 +32,7 @@ impl Contents {
                 dtypes.push(dtype);
             }
         }
-        let mut found: FxHashMap<String, Vec<usize>> = FxHashMap::default();
+        let mut found: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (name, tensor) in base.tensors() {
             let Some(module) = name.strip_suffix(".weight").filter(|_| tensor.rank() >= 2) else { continue };
             let wrong = |found: String| MatchError::Base {
@@ -51,9 +53,20 @@ impl Contents {
         Ok(Self { layers: found })
     }
 
-    /// The layers with the weight that the checkpoint has at one of `paths`.
-    pub(super) fn layers_like(&self, paths: &[&str]) -> Vec<usize> {
-        paths.iter().find_map(|path| self.layers.get(*path)).cloned().unwrap_or_default()
+    /// The paths of the modules in the checkpoint.
+    pub(super) fn modules(&self) -> impl Iterator<Item = &str> {
+        self.layers.keys().map(String::as_str)
+    }
+
+    /// The layers with the weight that the checkpoint has for `module`; none where it has no such module.
+    pub(super) fn layers_like(&self, module: &str) -> &[usize] {
+        self.layers.get(module).map_or(&[], Vec::as_slice)
+    }
+
+    /// The modules whose weights these layers have.
+    pub(super) fn modules_like(&self, layers: &[usize]) -> Vec<String> {
+        let same = self.layers.iter().filter(|(_, of)| *of == layers);
+        same.map(|(module, _)| module.clone()).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::adapter::branches::{self, Product};
 /// The products with weights, branches of adapters left out.
 pub(super) struct Layers<'g> {
     products: Vec<Product<'g>>,
-    /// The module of each product.
+    /// The module of each product; empty where nobody says.
     modules: Vec<String>,
     by_path: BTreeMap<String, Vec<usize>>,
     by_weight: FxHashMap<ValueId, Vec<usize>>,
@@ -28,11 +28,13 @@ impl<'g> Layers<'g> {
         };
         for product in graph.nodes().filter_map(Product::of) {
             let path = path(&product);
-            if in_branch.contains(&product.node.id()) || path.is_empty() {
+            if in_branch.contains(&product.node.id()) {
                 continue;
             }
             let index = layers.products.len();
-            layers.by_path.entry(path.clone()).or_default().push(index);
+            if !path.is_empty() {
+                layers.by_path.entry(path.clone()).or_default().push(index);
+            }
             layers.by_weight.entry(product.weight.id()).or_default().push(index);
             layers.products.push(product);
             layers.modules.push(path);
@@ -45,7 +47,7 @@ impl<'g> Layers<'g> {
         &self.products
     }
 
-    /// The path of the module of the product at `index`.
+    /// The path of the module of the product at `index`; empty where nobody says.
     pub(super) fn path_of(&self, index: usize) -> &str {
         &self.modules[index]
     }

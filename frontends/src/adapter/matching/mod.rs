@@ -21,6 +21,7 @@ mod error;
 mod fit;
 mod layers;
 mod paths;
+mod search;
 
 use std::collections::BTreeMap;
 
@@ -33,8 +34,8 @@ pub use fit::fitted;
 
 use self::content::Contents;
 use self::layers::Layers;
-use self::paths::{Found, Paths};
-use super::branches::Product;
+use self::paths::Paths;
+use self::search::Search;
 use super::names::{Modules, nearest};
 use super::normal_form::{Adapter, AdapterSite, Component, SiteKind};
 use crate::data::safetensors::SafeTensorsFile;
@@ -141,43 +142,38 @@ pub fn match_sites(
     let layers = Layers::of(graph);
     let contents = options.base.map(|base| Contents::of(&layers, base)).transpose()?;
     let paths = Paths::of(layers.paths());
-    let mut matching = Matching { layers: &layers, paths, contents, matches: Matches::default() };
+    let mut search = Search::new(&layers, paths, contents.as_ref());
     let (mut found, mut unmatched) = (BTreeMap::<String, Vec<SiteRef>>::new(), Vec::new());
     for (place, site) in sites(adapters) {
         let is_elsewhere = |wanted| site.component != Component::Unnamed && site.component != wanted;
         if options.component.is_some_and(is_elsewhere) {
-            matching.matches.elsewhere.push(place);
+            search.matches.elsewhere.push(place);
             continue;
         }
-        match matching.find(site) {
-            Ok(path) => found.entry(path).or_default().push(place),
-            Err(mut why) => {
-                if let Why::Nothing { near } = &mut why
-                    && unmatched.len() < error::MAX_LISTED
-                {
-                    *near = nearest(site.path.as_str(), layers.paths());
-                }
-                let name = site.full_name();
-                match allowed.iter().find(|(_, pattern)| pattern.is_match(&name)) {
-                    Some((pattern, _)) => {
-                        matching.matches.unused.push(Unused { site: place, pattern: pattern.clone() });
-                    }
-                    None => unmatched.push(Unmatched {
-                        adapter: adapters[place.adapter].name.clone(),
-                        site: name,
-                        why,
-                    }),
-                }
+        let mut why = match search.find(site) {
+            Ok(path) => {
+                found.entry(path).or_default().push(place);
+                continue;
             }
+            Err(why) => why,
+        };
+        let name = site.full_name();
+        if let Some((pattern, _)) = allowed.iter().find(|(_, pattern)| pattern.is_match(&name)) {
+            search.matches.unused.push(Unused { site: place, pattern: pattern.clone() });
+            continue;
         }
+        if let (Why::Nothing { near }, true) = (&mut why, unmatched.len() < error::MAX_LISTED) {
+            *near = nearest(site.path.as_str(), layers.paths());
+        }
+        unmatched.push(Unmatched { adapter: adapters[place.adapter].name.clone(), site: name, why });
     }
     for (path, places) in found {
-        match matching.target(&path, &places, adapters) {
-            Ok(target) => matching.matches.targets.push(target),
+        match search.target(&path, &places, adapters) {
+            Ok(target) => search.matches.targets.push(target),
             Err(more) => unmatched.extend(more),
         }
     }
-    if unmatched.is_empty() { Ok(matching.matches) } else { Err(MatchError::Unmatched(unmatched)) }
+    if unmatched.is_empty() { Ok(search.matches) } else { Err(MatchError::Unmatched(unmatched)) }
 }
 
 /// All sites with their places.
@@ -195,110 +191,6 @@ fn patterns(patterns: &[String]) -> Result<Vec<(String, Regex)>, MatchError> {
         regex.map(|regex| (pattern.clone(), regex)).map_err(|_| MatchError::Pattern(pattern.clone()))
     };
     patterns.iter().map(meaning).collect()
-}
-
-/// A search at work.
-struct Matching<'m, 'g> {
-    layers: &'m Layers<'g>,
-    paths: Paths<'m>,
-    contents: Option<Contents>,
-    matches: Matches,
-}
-
-impl Matching<'_, '_> {
-    /// The path of the module in the graph that `site` is for.
-    fn find(&mut self, site: &AdapterSite) -> Result<String, Why> {
-        let by_path = self.paths.find(site.component, &site.path);
-        let by_content = match (&self.contents, &by_path) {
-            (None, _) => Vec::new(),
-            (Some(contents), Found::One(path)) => contents.layers_like(&[site.path.as_str(), path]),
-            (Some(contents), _) => contents.layers_like(&[site.path.as_str()]),
-        };
-        let alike: Vec<&str> = by_content.iter().map(|index| self.layers.path_of(*index)).collect();
-        match by_path {
-            Found::One(path) if alike.is_empty() || alike.contains(&path.as_str()) => Ok(path),
-            Found::One(path) => Err(Why::Conflict { path, content: alike.join("`, `") }),
-            Found::Several(paths) => {
-                match paths.iter().filter(|path| alike.contains(&path.as_str())).collect::<Vec<_>>()[..] {
-                    [path] => Ok(path.clone()),
-                    _ => Err(Why::Several { paths }),
-                }
-            }
-            Found::None => match alike[..] {
-                [path] => {
-                    self.matches
-                        .notes
-                        .push(format!("`{}` is `{path}`, by the content of its weight", site.full_name()));
-                    Ok(path.to_owned())
-                }
-                // What is near is looked for later, for the sites that a message lists.
-                _ => Err(Why::Nothing { near: Vec::new() }),
-            },
-        }
-    }
-
-    /// Those of `products` of the module at `path` that have its weight in the checkpoint; all of them where it says
-    /// nothing of them.
-    fn by_content<'p, 'g>(&self, path: &str, products: Vec<&'p Product<'g>>) -> Vec<&'p Product<'g>> {
-        let Some(contents) = &self.contents else { return products };
-        let like = contents.layers_like(&[path]);
-        let is_like = |product: &Product<'_>| {
-            like.iter().any(|index| self.layers.products()[*index].node.id() == product.node.id())
-        };
-        let (alike, others): (Vec<_>, Vec<_>) = products.into_iter().partition(|product| is_like(product));
-        if alike.is_empty() { others } else { alike }
-    }
-
-    /// The layer at `path`, which `places` are for.
-    fn target(
-        &mut self,
-        path: &str,
-        places: &[SiteRef],
-        adapters: &[Adapter],
-    ) -> Result<Target, Vec<Unmatched>> {
-        let site = |place: SiteRef| &adapters[place.adapter].sites[place.site];
-        let unmatched = |place: SiteRef, why: Why| Unmatched {
-            adapter: adapters[place.adapter].name.clone(),
-            site: site(place).full_name(),
-            why,
-        };
-        let mut faults = Vec::new();
-        for pair in places.windows(2).filter(|pair| pair[0].adapter == pair[1].adapter) {
-            faults.push(unmatched(
-                pair[1],
-                Why::Taken { path: path.to_owned(), by: site(pair[0]).full_name() },
-            ));
-        }
-        let named = |other: &str| self.paths.is_wanted(other);
-        let (products, calls) = self.layers.products_of(path, &named);
-        // A module may hold other products too; the weights tell which of them the sites fit.
-        let fitting: Vec<_> = products
-            .iter()
-            .filter(|product| places.iter().all(|place| fit::check(site(*place), product).is_ok()))
-            .collect();
-        if fitting.is_empty() {
-            for place in places {
-                let why = products.iter().find_map(|product| fit::check(site(*place), product).err());
-                faults.extend(why.map(|why| unmatched(*place, Why::Misfit { path: path.to_owned(), why })));
-            }
-        }
-        let fitting = self.by_content(path, fitting);
-        let Some(first) = fitting.first() else { return Err(faults) };
-        if let Some(other) = fitting.iter().find(|product| product.weight.id() != first.weight.id()) {
-            let nodes = [first, other].map(|product| product.node.loc().to_string());
-            faults.push(unmatched(
-                places[0],
-                Why::TwoWeights { path: path.to_owned(), nodes: nodes.join(" and ") },
-            ));
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        if calls > 0 {
-            self.matches.notes.push(format!("`{path}` is called {} times, and adapted each time", calls + 1));
-        }
-        Ok(fit::target(path, &fitting, places))
-    }
 }
 
 #[cfg(test)]

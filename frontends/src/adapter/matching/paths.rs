@@ -1,4 +1,4 @@
-//! From the path of a site to that of a module of the graph.
+//! From the path of a site to that of a module of the graph or of a checkpoint.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::adapter::names::{Lookup, Spellings};
 use crate::adapter::normal_form::{Component, ModulePath};
 
-/// The paths of a graph's modules.
+/// The paths of modules.
 pub(super) struct Paths<'m> {
     all: BTreeSet<&'m str>,
     /// What all paths begin with, in whole segments, shortest first: one of them may be a wrapper around the model.
