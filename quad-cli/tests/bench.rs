@@ -177,6 +177,9 @@ fn opt_checks_every_pass() -> Result<(), Failed> {
     if folder.path().join("out.quad").exists() {
         return Err("a model that is wrong was written".into());
     }
+    let said = expect(1, &quad(&folder, "opt model.quad -p commute --check-each --json")?)?;
+    let report: Value = serde_json::from_str(&said)?;
+    has(&report.to_string(), &["\"holds\":false", "\"pass\":\"commute\""])?;
     // Without the check nobody notices.
     expect(0, &quad(&folder, "opt model.quad -p dce,commute --verify-each")?)?;
     Ok(())

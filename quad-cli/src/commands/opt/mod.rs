@@ -15,6 +15,7 @@ use quad_passes::pass::PassError;
 use quad_passes::pipeline::Pipeline;
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, Observer, RunError, RunErrorKind, RunOptions, RunReport};
+use serde::Serialize;
 
 use super::pipeline::{Comparison, Subject};
 use crate::exit::{Failure, Outcome};
@@ -42,7 +43,7 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
     #[command(flatten)]
     printing: Printing,
-    /// Verify the graphs after every pass, and what passes require and ensure. They are verified at the end in any case.
+    /// Verify the graphs after every pass, and what passes promise of them. They are verified at the end in any case.
     #[arg(long)]
     verify_each: bool,
     /// Run the interpreter before, and after every pass that changed something, and compare the outputs.
@@ -134,6 +135,14 @@ impl Arguments {
     }
 }
 
+/// What JSON tells of a pass that changes what is computed.
+#[derive(Debug, Serialize)]
+struct Wrong<'e> {
+    holds: bool,
+    pass: &'e str,
+    message: String,
+}
+
 fn verify_all(module: &Module) -> Result<(), Failure> {
     let broken = module.graphs.iter().find_map(|graph| verify(graph).err());
     broken.map_or(Ok(()), |errors| Err(Failure::Bug(Box::new(errors))))
@@ -146,6 +155,12 @@ fn wrong_or_failed(error: RunError, arguments: &Arguments) -> Result<Outcome, Fa
         return Err(failed(error, &arguments.subject));
     }
     let out = &mut output::stdout();
+    if arguments.reporting.json {
+        let wrong = Wrong { holds: false, pass: &error.pass, message: source.to_string() };
+        serde_json::to_writer_pretty(&mut *out, &wrong).map_err(io::Error::from)?;
+        writeln!(out)?;
+        return Ok(Outcome::DoesNotHold);
+    }
     writeln!(out, "{source}")?;
     let (model, subject) = (arguments.subject.model.display(), arguments.subject.arguments());
     writeln!(

@@ -20,12 +20,13 @@ pub(super) struct Reporting {
     stats: bool,
     /// Print one JSON object instead of tables.
     #[arg(long, conflicts_with_all = ["print_after", "print_after_all", "print_after_changed"])]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Everything that the command has to say.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    holds: bool,
     passes: Vec<Line>,
     changes: usize,
     nodes_before: usize,
@@ -62,6 +63,7 @@ impl Report {
         reporting: &Reporting,
     ) -> Self {
         Self {
+            holds: true,
             passes: report.passes.iter().map(|pass| Line::of(pass, reporting.time_passes)).collect(),
             changes: report.changes(),
             nodes_before,
