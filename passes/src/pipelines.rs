@@ -22,7 +22,9 @@ pub const PIPELINES: &[NamedPipeline] = &[
                   last, at most four axes.",
         // Heads are split while projections are products: results may then be added up, too. Convolutions would be
         // split as well, to the same graph. Attention of one head stays one operation; a target that has no such
-        // operation lowers it.
-        text: "float,split-projections,split-heads,clean,linear-to-conv,fuse-conv-bias,clean",
+        // operation lowers it. What depends on inputs that are bound earlier moves out twice: before, so that products
+        // with factors are products with inputs, and after, with what became of the factors.
+        text: "float,split-projections,split-heads,clean,hoist-adapter,linear-to-conv,fuse-conv-bias,clean,\
+               hoist-adapter,clean",
     },
 ];

@@ -10,7 +10,10 @@ use quad_frontends::data::npz::{self, Archive};
 use quad_ir::compare::{Difference, Tolerance};
 use quad_ir::interpret::NamedTensors;
 use quad_ir::text;
+use quad_passes::context::Context;
+use quad_passes::lora::hoist::HoistAdapter;
 use quad_passes::lora::interface::adapter_inputs;
+use quad_passes::pass::Pass;
 use tempfile::TempDir;
 
 /// Largest difference of an output from PyTorch's, relative to its largest magnitude.
@@ -158,6 +161,20 @@ pub(crate) fn interface(path: &Path) -> Vec<(String, String)> {
     adapter_inputs(graph)
         .map(|input| (input.name().map_or_else(String::new, ToString::to_string), input.ty().to_string()))
         .collect()
+}
+
+/// Checks that nothing in the graph that runs of the model at `path` depends on an adapter alone.
+#[track_caller]
+pub(crate) fn takes_slots_only(path: &Path) {
+    let mut module = text::read_files(path).expect("a module");
+    let mut cx = Context::default();
+    HoistAdapter.run_module(&mut module, &mut cx).expect("it can be hoisted");
+    assert_eq!(cx.changes(), 0, "something is left to hoist");
+    let pack = module.graph("pack").expect("there is a graph that packs");
+    let filled: Vec<&str> = pack.outputs().iter().map(|output| &*output.name).collect();
+    let taken = interface(path);
+    assert!(taken.iter().all(|(name, _)| filled.contains(&name.as_str())), "{taken:?}");
+    assert_eq!(taken.len(), filled.len());
 }
 
 /// Checks that outputs are as expected, up to `allowed` of their largest magnitude.

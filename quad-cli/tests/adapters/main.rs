@@ -120,6 +120,55 @@ fn one_exposed_model_takes_adapters_of_all_ranks_and_kinds() {
 }
 
 #[test]
+fn a_model_lowered_for_an_npu_takes_adapters_as_before_and_does_not_depend_on_them() {
+    let bench = Bench::new("unet2.npz");
+    let adapters = ["taskA/peft", "taskB/kohya/taskB.safetensors", "taskC/diffusers"];
+    for (model, options) in [
+        ("unet2_base.legacy17.onnx", &["--strength", "fold"][..]),
+        ("unet2_base.dynamo18.onnx", &["--form", "rank-normalized", "--rank", "12"]),
+    ] {
+        let exposed = bench.expose(model, &adapters, options);
+        let lowered = bench.path("lowered.quad");
+        let arguments = ["opt".as_ref(), exposed.as_os_str(), "-p".as_ref(), "npu".as_ref(), "-o".as_ref()];
+        quad(0, &[&arguments[..], &[lowered.as_os_str()]].concat());
+        bench::takes_slots_only(&lowered);
+        close(&bench.run(&lowered, &[], "0"), &bench.expected("base", "0"), SINGLE_PRECISION, model);
+        let mut digests = Vec::new();
+        for (task, adapter) in ["taskA", "taskB", "taskC"].iter().zip(adapters) {
+            let (adapter, packed) = (lora(adapter), bench.path("packed.safetensors"));
+            let found = bench.run(&lowered, &[adapter.as_os_str()], "0");
+            let what = format!("{model}, {options:?}, {task}");
+            close(&found, &bench.expected(task, "0"), SINGLE_PRECISION, &what);
+            let said = quad(
+                0,
+                &[
+                    "adapter".as_ref(),
+                    "pack".as_ref(),
+                    lowered.as_os_str(),
+                    adapter.as_os_str(),
+                    "-o".as_ref(),
+                    packed.as_os_str(),
+                    "--json".as_ref(),
+                ],
+            );
+            let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+            digests.push(report["model"].clone());
+            assert_eq!(bench.run(&lowered, &[packed.as_os_str()], "0"), found, "{what}, packed");
+        }
+        digests.dedup();
+        assert_eq!(digests.len(), 1, "one frozen graph for all adapters");
+    }
+}
+
+#[test]
+fn exposed_models_do_not_depend_on_the_values_of_adapters() {
+    let bench = Bench::new("unet2.npz");
+    let one = bench.expose("unet2_base.legacy17.onnx", &["taskB/peft"], &[]);
+    let other = bench.expose("unet2_base.legacy17.onnx", &["taskB/kohya/taskB.fp16.safetensors"], &[]);
+    assert_eq!(std::fs::read(one).expect("written"), std::fs::read(other).expect("written"));
+}
+
+#[test]
 fn packed_adapters_are_slots_ready_to_be_bound() {
     let bench = Bench::new("unet2.npz");
     let exposed = bench.expose("unet2_base.legacy17.onnx", &["taskB/peft"], &["--rank", "16"]);
