@@ -95,5 +95,6 @@ pub(super) fn reduced_axes(reduction: NodeRef<'_>) -> Option<SmallVec<[usize; 6]
         integers(axes)?.into_iter().map(|axis| axis_of(axis, x)).collect();
     let mut axes = axes?;
     axes.sort_unstable();
+    axes.dedup();
     Some(axes)
 }
