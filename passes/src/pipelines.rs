@@ -24,7 +24,7 @@ pub const PIPELINES: &[NamedPipeline] = &[
         // split as well, to the same graph. Attention of one head stays one operation; a target that has no such
         // operation lowers it. What depends on inputs that are bound earlier moves out twice: before, so that products
         // with factors are products with inputs, and after, with what became of the factors.
-        text: "float,split-projections,split-heads,clean,hoist-adapter,linear-to-conv,fuse-conv-bias,clean,\
+        text: "float,split-projections,split-heads,separate-heads,clean,hoist-adapter,linear-to-conv,fuse-conv-bias,clean,\
                hoist-adapter,clean",
     },
 ];

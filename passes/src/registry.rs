@@ -73,6 +73,7 @@ passes! {
     attention {
         fuse_attention => FuseAttention,
         lower_attention => LowerAttention,
+        separate_heads => SeparateHeads,
         split_heads => SplitHeads,
     }
     lower {

@@ -5,6 +5,7 @@ mod cut;
 mod form;
 pub mod fuse_attention;
 pub mod lower_attention;
+pub mod separate_heads;
 pub mod split_heads;
 #[cfg(test)]
 mod testing;
