@@ -125,6 +125,14 @@ pub enum Fault {
     /// The elements of a constant could not be had.
     #[error(transparent)]
     Weight(#[from] WeightError),
+    /// What the pass planned and what came of it differ.
+    #[error("a value was planned with shape {expected} and has {found}")]
+    Plan {
+        /// The shape of the plan.
+        expected: String,
+        /// The shape that was found.
+        found: String,
+    },
     /// A rule of an e-graph says something that cannot be.
     #[error(transparent)]
     Equality(#[from] RuleFault),

@@ -80,6 +80,7 @@ passes! {
         convert_floats => ConvertFloats,
         decompose => Decompose,
         linear_to_conv => LinearToConv,
+        rank4 => Rank4,
         specialize => Specialize,
     }
     egraph {
@@ -92,6 +93,8 @@ passes! {
         hoist => HoistAdapter,
     }
     layout {
+        assign => Layout,
+        move_transposes => MoveTransposes,
     }
 }
 

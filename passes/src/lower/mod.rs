@@ -3,4 +3,5 @@
 pub mod convert_floats;
 pub mod decompose;
 pub mod linear_to_conv;
+pub mod rank4;
 pub mod specialize;
