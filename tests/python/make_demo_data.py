@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Cuts one run of the tiny diffusion UNet out of the fixtures: make_demo_data.py OUTDIR.
 
-Writes `inputs.npz`, whose names are the model's inputs, and `expected.npz`, which holds PyTorch's outputs under the
-names of the model's outputs. The demo reads the committed copies in `tests/fixtures/demo`; this script made them.
+Writes `inputs.npz`, whose names are the model's inputs, and for the base and for each adapter an archive such as
+`expected.taskA.npz`, which holds PyTorch's outputs under the names of the model's outputs. The demo reads the committed copies in `tests/fixtures/demo`; this script made them.
 """
 
 import argparse
@@ -12,7 +12,8 @@ import zipfile
 import numpy as np
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "tiny" / "io" / "unet2.npz"
-INPUTS, OUTPUTS = "in.0.", "out.base.0."
+INPUTS, OUTPUTS = "in.0.", "out.{}.0."
+VARIANTS = ["base", "taskA", "taskB", "taskC"]
 
 
 def main():
@@ -22,7 +23,8 @@ def main():
     outdir.mkdir(parents=True, exist_ok=True)
     with np.load(SOURCE) as arrays:
         write_npz(outdir / "inputs.npz", with_prefix(arrays, INPUTS))
-        write_npz(outdir / "expected.npz", with_prefix(arrays, OUTPUTS))
+        for variant in VARIANTS:
+            write_npz(outdir / f"expected.{variant}.npz", with_prefix(arrays, OUTPUTS.format(variant)))
 
 
 def with_prefix(arrays, prefix):
