@@ -5,9 +5,10 @@ use std::ops::Range;
 use quad_ir::graph::{NodeRef, Patch, ValueId, ValueRef};
 use quad_ir::ops::{Add, LayerNorm, Mul, OpKind, RmsNorm};
 use quad_ir::types::Dim;
+use quad_ir::weights::{Source, WeightId};
 
 use crate::emit::Emit;
-use crate::pattern::{axis_of, both_ways, channel_axis, is_constant, only_read_by};
+use crate::pattern::{axis_of, both_ways, channel_axis, is_constant, only_read_by, sizes, uniform};
 use crate::rule::{Rule, Skip, because};
 
 /// `norm(x, scale, bias) * factor` is `norm(x, scale * factor, bias * factor)`, for a constant factor of the shape of the
@@ -139,15 +140,19 @@ pub(super) fn sizes_along(parameter: ValueRef<'_>, y: ValueRef<'_>, axes: Range<
     (0..shape.rank()).all(fits).then(|| axes.map(|axis| shape[axis].known()).collect())?
 }
 
-/// Elements up to which a weight is read to see whether they are all the same. Parameters of normalizations are fewer.
-const MAX_READ: u64 = 1 << 16;
+/// Elements up to which a weight is looked at. Parameters of normalizations are fewer.
+const MAX_LOOKED_AT: u64 = 1 << 16;
 
-/// Whether all elements of `value`, a constant, are `number`.
+/// Whether all elements of `value` are seen to be `number`: they are known, or in memory, as what a rule put there. Files
+/// are not read.
 pub(super) fn is_filled_with(value: ValueRef<'_>, number: f64) -> bool {
-    let count = value.ty().shape.as_known().map(|sizes| sizes.iter().product::<u64>());
-    let small = count.is_some_and(|count| count <= MAX_READ);
-    let weight = value.weight().filter(|_| small);
-    let elements =
-        weight.and_then(|weight| value.producer().graph().weights().tensor(weight).ok()?.to_f64().ok());
+    if value.constant().is_some() {
+        return uniform(value) == Some(number);
+    }
+    let weights = value.producer().graph().weights();
+    let small = sizes(value).is_some_and(|sizes| sizes.iter().product::<u64>() <= MAX_LOOKED_AT);
+    let in_memory = |weight: &WeightId| matches!(weights.source(*weight), Source::Memory(_));
+    let weight = value.weight().filter(in_memory).filter(|_| small);
+    let elements = weight.and_then(|weight| weights.tensor(weight).ok()?.to_f64().ok());
     elements.is_some_and(|elements| elements.iter().all(|element| *element == number))
 }
