@@ -70,14 +70,17 @@ impl Rule for SpelledOutSigmoid {
         let exponent = exponential.operand("x").ok_or(Skip::NoMatch)?;
         let x = negated(exponent)
             .ok_or_else(|| because(exponential, "its exponent is not the negative of a value"))?;
-        if x.ty() != y.ty() {
-            return Err(because(root, "the numerator stretches the result to another shape"));
-        }
         let sigmoid = patch.add_value(Sigmoid, &[x.id()])?;
         let value = match numerator {
             Some(numerator) => patch.add_value(Mul, &[numerator.id(), sigmoid])?,
             None => sigmoid,
         };
+        if patch.ty(value) != Some(y.ty()) {
+            return Err(because(
+                root,
+                "the constant of its denominator stretches the result to another shape",
+            ));
+        }
         Ok(patch.replace(y.id(), value)?)
     }
 }
