@@ -1,6 +1,6 @@
 //! How an `attention` has its heads.
 
-use quad_ir::graph::{NodeRef, ValueRef};
+use quad_ir::graph::{NodeRef, Patch, ValueId, ValueRef};
 use quad_ir::ops::Attention;
 
 use crate::rule::{Skip, because};
@@ -57,4 +57,13 @@ pub(super) fn check_plain(node: NodeRef<'_>, attention: &Attention) -> Result<()
         return Err(because(node, "its keys, values or scores are read by others"));
     }
     Ok(())
+}
+
+/// Replaces `old` by `new`, where symbolic sizes do not hide that they have the same.
+pub(super) fn replace(patch: &mut Patch<'_>, old: ValueRef<'_>, new: ValueId) -> Result<(), Skip> {
+    let symbols = old.producer().graph().symbols();
+    if patch.ty(new).is_none_or(|ty| !ty.refines(old.ty(), symbols)) {
+        return Err(because(old.producer(), "the sizes of its result are not shown to stay the same"));
+    }
+    Ok(patch.replace(old.id(), new)?)
 }

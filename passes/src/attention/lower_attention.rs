@@ -21,10 +21,10 @@
 //! After:
 //! ```quad
 //! graph @main(%q: f32[1, 6, 4], %k: f32[1, 5, 4], %v: f32[1, 5, 3]) {
-//!   %0 = weight 0.5 : f32[]
-//!   %1 = mul(%q, %0) : f32[1, 6, 4]
-//!   %2 = transpose(%k) {perm = [0, 2, 1]} : f32[1, 4, 5]
-//!   %3 = matmul(%1, %2) : f32[1, 6, 5]
+//!   %0 = transpose(%k) {perm = [0, 2, 1]} : f32[1, 4, 5]
+//!   %1 = weight 0.5 : f32[]
+//!   %2 = mul(%q, %1) : f32[1, 6, 4]
+//!   %3 = matmul(%2, %0) : f32[1, 6, 5]
 //!   %4 = softmax(%3) : f32[1, 6, 5]
 //!   %y = matmul(%4, %v) : f32[1, 6, 3]
 //!   return "y" = %y
@@ -42,23 +42,22 @@
 //! ```quad
 //! graph @main(%q: f32[1, 6, 8], %k: f32[1, 6, 8], %v: f32[1, 6, 8]) {
 //!   %0 = weight [1, 6, 2, 4] : i64[4]
-//!   %1 = reshape(%k, %0) : f32[1, 6, 2, 4]
+//!   %1 = reshape(%v, %0) : f32[1, 6, 2, 4]
 //!   %2 = transpose(%1) {perm = [0, 2, 1, 3]} : f32[1, 2, 6, 4]
 //!   %3 = weight [1, 6, 2, 4] : i64[4]
-//!   %4 = reshape(%v, %3) : f32[1, 6, 2, 4]
-//!   %5 = transpose(%4) {perm = [0, 2, 1, 3]} : f32[1, 2, 6, 4]
+//!   %4 = reshape(%k, %3) : f32[1, 6, 2, 4]
+//!   %5 = transpose(%4) {perm = [0, 2, 3, 1]} : f32[1, 2, 4, 6]
 //!   %6 = weight [1, 6, 2, 4] : i64[4]
 //!   %7 = reshape(%q, %6) : f32[1, 6, 2, 4]
 //!   %8 = transpose(%7) {perm = [0, 2, 1, 3]} : f32[1, 2, 6, 4]
-//!   %9 = transpose(%2) {perm = [0, 1, 3, 2]} : f32[1, 2, 4, 6]
-//!   %10 = matmul(%8, %9) : f32[1, 2, 6, 6]
-//!   %11 = weight "4f463a53c088e2e73398e542a37e2bbd" : f32[6, 6]
-//!   %12 = add(%10, %11) : f32[1, 2, 6, 6]
-//!   %13 = softmax(%12) : f32[1, 2, 6, 6]
-//!   %14 = matmul(%13, %5) : f32[1, 2, 6, 4]
-//!   %15 = transpose(%14) {perm = [0, 2, 1, 3]} : f32[1, 6, 2, 4]
-//!   %16 = weight [1, 6, 8] : i64[3]
-//!   %y = reshape(%15, %16) : f32[1, 6, 8]
+//!   %9 = matmul(%8, %5) : f32[1, 2, 6, 6]
+//!   %10 = weight "4f463a53c088e2e73398e542a37e2bbd" : f32[6, 6]
+//!   %11 = add(%9, %10) : f32[1, 2, 6, 6]
+//!   %12 = softmax(%11) : f32[1, 2, 6, 6]
+//!   %13 = matmul(%12, %2) : f32[1, 2, 6, 4]
+//!   %14 = transpose(%13) {perm = [0, 2, 1, 3]} : f32[1, 6, 2, 4]
+//!   %15 = weight [1, 6, 8] : i64[3]
+//!   %y = reshape(%14, %15) : f32[1, 6, 8]
 //!   return "y" = %y
 //! }
 //! ```
@@ -73,7 +72,7 @@ use quad_ir::graph::{Graph, NodeRef, Patch, ValueId, ValueRef};
 use quad_ir::ops::{Attention, Cast, Concat, Div, IsNan, MatMul, Mul, OpKind, Reshape, Softmax, Tanh, Where};
 use quad_ir::types::Dim;
 
-use super::form::Form;
+use super::form::{Form, replace};
 use crate::context::Context;
 use crate::emit::Emit;
 use crate::pass::{Pass, PassError, PassInfo};
@@ -120,15 +119,16 @@ impl Rule for LowerAttention {
     fn rewrite(&self, node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
         let attention = node.is::<Attention>().ok_or(Skip::NoMatch)?;
         let lowering = Lowering::of(node, attention)?;
-        let [k, v] = lowering.keys_and_values(patch)?;
+        let v = lowering.with_past(lowering.form.v, "past_value", patch)?;
+        let (k, transposed) = lowering.keys(patch)?;
         let q = lowering.apart(lowering.form.q, lowering.form.heads, patch)?;
-        let scores = lowering.scores(q, k, patch)?;
+        let scores = lowering.scores(q, transposed, patch)?;
         let (scores, may_hide_all) = lowering.masked(scores, patch)?;
         let weights = lowering.weights(scores, self.guard && may_hide_all, patch)?;
         let y = lowering.weighted_values(weights, v, patch)?;
-        for (result, value) in node.results().zip([y, k, v]) {
-            if result.is_read() || result.is_output() {
-                patch.replace(result.id(), value)?;
+        for (result, value) in node.results().zip([Some(y), k, Some(v)]) {
+            if let Some(value) = value.filter(|_| is_seen(result)) {
+                replace(patch, result, value)?;
             }
         }
         Ok(())
@@ -149,7 +149,6 @@ impl<'g> Lowering<'g> {
     fn of(node: NodeRef<'g>, attention: &'g Attention) -> Result<Self, Skip> {
         let form =
             Form::of(node, attention).ok_or_else(|| because(node, "its number of heads is not known"))?;
-        let is_seen = |result: ValueRef<'_>| result.is_read() || result.is_output();
         if attention.with_qk && node.results().nth(3).is_some_and(is_seen) {
             return Err(because(node, "its scores are read by others"));
         }
@@ -163,17 +162,26 @@ impl<'g> Lowering<'g> {
         Ok(Self { node, attention, form, single: !with_heads })
     }
 
-    /// Keys and values, the cached ones first, with heads as an axis of their own unless there is but one.
-    fn keys_and_values(&self, patch: &mut Patch<'_>) -> Result<[ValueId; 2], Skip> {
-        let mut values = Vec::new();
-        for (new, past) in [(self.form.k, "past_key"), (self.form.v, "past_value")] {
-            let new = self.apart(new, self.form.kv_heads, patch)?;
-            values.push(match self.node.operand(past) {
-                Some(past) => patch.add_value(Concat { axis: 2 }, &[past.id(), new])?,
-                None => new,
-            });
+    /// Keys, where they are seen or cached, and keys with their last two axes exchanged.
+    fn keys(&self, patch: &mut Patch<'_>) -> Result<(Option<ValueId>, ValueId), Skip> {
+        let k = self.form.k;
+        let seen = self.node.results().nth(1).is_some_and(is_seen) || self.node.operand("past_key").is_some();
+        if !self.single && !self.form.apart && !seen {
+            let split = self.split(k, self.form.kv_heads, patch)?;
+            return Ok((None, patch.transpose(split, &[0, 2, 3, 1])?));
         }
-        Ok([values[0], values[1]])
+        let order: &[i64] = if self.single { &[0, 2, 1] } else { &[0, 1, 3, 2] };
+        let k = self.with_past(k, "past_key", patch)?;
+        Ok((Some(k), patch.transpose(k, order)?))
+    }
+
+    /// Keys or values `new`, the cached ones first, with heads as an axis of their own unless there is but one.
+    fn with_past(&self, new: ValueRef<'_>, past: &str, patch: &mut Patch<'_>) -> Result<ValueId, Skip> {
+        let new = self.apart(new, self.form.kv_heads, patch)?;
+        Ok(match self.node.operand(past) {
+            Some(past) => patch.add_value(Concat { axis: 2 }, &[past.id(), new])?,
+            None => new,
+        })
     }
 
     /// `value` with its `heads` heads as an axis before the length.
@@ -181,16 +189,20 @@ impl<'g> Lowering<'g> {
         if self.single || self.form.apart {
             return Ok(value.id());
         }
-        let dims = &value.ty().shape;
-        let size =
-            self.form.size(value, heads).ok_or_else(|| because(value.producer(), "heads of unknown size"))?;
-        let sizes = [copied(&dims[0]), copied(&dims[1]), heads as i64, size as i64];
-        let split = reshape(patch, value.id(), &sizes)?;
+        let split = self.split(value, heads, patch)?;
         Ok(patch.transpose(split, &[0, 2, 1, 3])?)
     }
 
-    /// The products of scaled queries and keys.
-    fn scores(&self, q: ValueId, k: ValueId, patch: &mut Patch<'_>) -> Result<ValueId, Skip> {
+    /// `value` with its `heads` heads as an axis behind the length.
+    fn split(&self, value: ValueRef<'_>, heads: u64, patch: &mut Patch<'_>) -> Result<ValueId, Skip> {
+        let dims = &value.ty().shape;
+        let size = self.form.size(value, heads);
+        let size = size.ok_or_else(|| because(value.producer(), "the size of its heads is not known"))?;
+        reshape(patch, value.id(), &[copied(&dims[0]), copied(&dims[1]), heads as i64, size as i64])
+    }
+
+    /// The products of scaled queries and transposed keys.
+    fn scores(&self, q: ValueId, transposed: ValueId, patch: &mut Patch<'_>) -> Result<ValueId, Skip> {
         let (dtype, scale) = (self.dtype(), self.scale()?);
         let scaled = if scale == 1.0 {
             q
@@ -198,8 +210,6 @@ impl<'g> Lowering<'g> {
             let scale = patch.scalar(dtype, scale)?;
             patch.add_value(Mul, &[q, scale])?
         };
-        let order: &[i64] = if self.single { &[0, 2, 1] } else { &[0, 1, 3, 2] };
-        let transposed = patch.transpose(k, order)?;
         let grouped = self.grouped(scaled, patch)?;
         let scores = patch.add_value(MatMul, &[grouped, transposed])?;
         let scores = self.ungrouped(scores, patch)?;
@@ -292,6 +302,11 @@ impl<'g> Lowering<'g> {
         let last = dims[3].known().ok_or_else(|| because(self.node, "shared keys of unknown number"))?;
         reshape(patch, value, &[copied(&dims[0]), groups as i64, -1, last as i64])
     }
+}
+
+/// Whether anything reads `result`.
+fn is_seen(result: ValueRef<'_>) -> bool {
+    result.is_read() || result.is_output()
 }
 
 /// The size of an axis that a reshape keeps: 0 says so where it is not known.

@@ -75,7 +75,7 @@ use quad_ir::graph::{Graph, NodeRef, Patch, ValueId, ValueRef};
 use quad_ir::ops::{Add, Attention, Concat, MatMul, OpKind, Squeeze, Unsqueeze};
 
 use super::cut::{Cutter, Part};
-use super::form::{Form, check_plain};
+use super::form::{Form, check_plain, replace};
 use crate::context::Context;
 use crate::emit::Emit;
 use crate::pass::{Pass, PassError, PassInfo};
@@ -223,7 +223,7 @@ fn put_together(
         [only] => *only,
         parts => patch.add_value(Concat { axis }, parts)?,
     };
-    Ok(patch.replace(node.result().id(), whole)?)
+    replace(patch, node.result(), whole)
 }
 
 /// The products with matrices that read `value`, when nothing else does.
@@ -261,7 +261,7 @@ fn add_up(
                 None => product,
             });
         }
-        cutter.patch.replace(product.result().id(), sum.ok_or(Skip::NoMatch)?)?;
+        replace(cutter.patch, product.result(), sum.ok_or(Skip::NoMatch)?)?;
     }
     Ok(())
 }

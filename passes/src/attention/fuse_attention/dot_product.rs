@@ -9,6 +9,7 @@ use quad_ir::ops::{Attention, IsNan, MatMul, OpKind, Transpose, Where};
 use super::scale;
 use super::scores::{Scores, cast_of_float};
 use crate::attention::axes::origins;
+use crate::attention::form::replace;
 use crate::emit::Emit;
 use crate::pattern::{is_uniform, made_by, only_read_by, permutation};
 use crate::rule::{Rule, Skip, because};
@@ -45,11 +46,7 @@ impl Rule for DotProduct {
         let k = k.emit(patch)?;
         let mask = scores.mask(patch)?;
         let y = patch.op(attention, &[Some(q.0.id()), Some(k), Some(v.id()), mask])?;
-        let old = weighted.result();
-        if patch.ty(y).is_none_or(|ty| !ty.refines(old.ty(), patch.graph().symbols())) {
-            return Err(because(weighted, "the sizes of its result are not shown to be those of attention"));
-        }
-        Ok(patch.replace(old.id(), y)?)
+        replace(patch, weighted.result(), y)
     }
 }
 
