@@ -11,7 +11,7 @@ use prost::Message;
 use quad_ir::attr::{Attr, AttrError, AttrValue, AttrVisitor};
 use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, NodeRef, ValueId, ValueRef};
-use quad_ir::ops::{Op, Weight};
+use quad_ir::ops::{Input, Op, Weight};
 use quad_ir::types::{Dim, TensorType as IrType};
 use quad_ir::weights::{WeightError, WeightId};
 use quad_ir::whole_file::WholeFile;
@@ -242,7 +242,7 @@ impl<'g> Writer<'g> {
                 }
             }
         }
-        graph.input = self.graph.inputs().map(|value| self.value_info(value, None)).collect();
+        graph.input = self.graph.inputs().map(|value| self.input(value)).collect();
         for output in self.graph.outputs() {
             let value = self.graph.value(output.value);
             let name = &self.names[&output.value];
@@ -323,6 +323,11 @@ impl<'g> Writer<'g> {
             _ => proto.raw_data = Some(weights.tensor(weight.id).map_err(failed)?.bytes().clone()),
         }
         Ok(proto)
+    }
+
+    fn input(&self, value: ValueRef<'_>) -> ValueInfoProto {
+        let binding = value.producer().is::<Input>().map(|input| input.binding).unwrap_or_default();
+        ValueInfoProto { metadata_props: origin::note_binding(binding), ..self.value_info(value, None) }
     }
 
     fn value_info(&self, value: ValueRef<'_>, name: Option<&str>) -> ValueInfoProto {

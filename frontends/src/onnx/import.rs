@@ -9,7 +9,6 @@ use std::path::Path;
 use quad_ir::graph::{Graph, Output, ValueId};
 use quad_ir::loc::{Loc, Name};
 use quad_ir::module::Module;
-use quad_ir::ops::source::Binding;
 use quad_ir::types::TensorType;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -179,7 +178,7 @@ impl<'p> Importer<'p> {
         let error = |why: String| ImportError::Input { name: input.name.clone(), why };
         let ty = type_of_input(self.graph.symbols_mut(), input)?;
         let loc = Loc::Source { node: input.name.as_str().into(), op_type: "input".into(), path: None };
-        let value = self.graph.add_input(&input.name, ty, Binding::Run, loc);
+        let value = self.graph.add_input(&input.name, ty, origin::binding(input), loc);
         let value = value.map_err(|why| error(why.to_string()))?;
         self.define(&input.name, value).map_err(|why| error(why.to_string()))
     }

@@ -4,16 +4,21 @@
 //! computed the names of what it was computed from. Both are lists as Python prints them. The older exporter writes the
 //! path of the module into the names of its nodes: `/layers.0/to_q/MatMul`.
 
+use quad_ir::attr::{Attr, AttrValue};
 use quad_ir::loc::Name;
+use quad_ir::ops::source::Binding;
 use rustc_hash::FxHashMap;
 
-use super::proto::{GraphProto, NodeProto, StringStringEntryProto};
+use super::proto::{GraphProto, NodeProto, StringStringEntryProto, ValueInfoProto};
 
 /// The paths of the modules around a node, outermost first, and last the name of the node in the traced program.
 const SCOPES: &str = "pkg.torch.onnx.name_scopes";
 
 /// The names of the values that a constant was computed from.
 const FOLDED_FROM: &str = "pkg.onnxscript.optimizer.folded_from";
+
+/// When an input is bound, in files that QUAD writes; the format has no such notion.
+const BINDING: &str = "quad.binding";
 
 /// The path of the module that `node` belongs to.
 pub(super) fn module_path(node: &NodeProto) -> Option<Name> {
@@ -68,6 +73,26 @@ pub(super) fn parameter_paths(graph: &GraphProto) -> FxHashMap<&str, Name> {
     values.filter_map(|value| Some((value.name.as_str(), path(&value.metadata_props)?))).collect()
 }
 
+/// What a file that QUAD wrote says of when an input is bound; at each run where it says nothing.
+pub(super) fn binding(input: &ValueInfoProto) -> Binding {
+    let mut binding = Binding::default();
+    if let Some(word) = find(&input.metadata_props, BINDING) {
+        // What is none of its words was written by somebody else.
+        let _ = binding.set_attr(&Attr::Str(word.to_owned()));
+    }
+    binding
+}
+
+/// Metadata from which [`binding`] reads `binding` again.
+pub(super) fn note_binding(binding: Binding) -> Vec<StringStringEntryProto> {
+    match binding.to_attr() {
+        Attr::Str(value) if binding != Binding::default() => {
+            vec![StringStringEntryProto { key: BINDING.to_owned(), value }]
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn find<'p>(props: &'p [StringStringEntryProto], key: &str) -> Option<&'p str> {
     props.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
 }
@@ -113,6 +138,17 @@ mod tests {
 
     fn entry(key: &str, value: &str) -> Vec<StringStringEntryProto> {
         vec![StringStringEntryProto { key: key.to_owned(), value: value.to_owned() }]
+    }
+
+    #[test]
+    fn bindings_are_noted_and_read_again() {
+        for binding in [Binding::Run, Binding::Adapter] {
+            let input = ValueInfoProto { metadata_props: note_binding(binding), ..ValueInfoProto::default() };
+            assert_eq!(super::binding(&input), binding);
+        }
+        let strange =
+            ValueInfoProto { metadata_props: entry(BINDING, "sometimes"), ..ValueInfoProto::default() };
+        assert_eq!(super::binding(&strange), Binding::Run);
     }
 
     #[test]

@@ -169,6 +169,20 @@ fn exposed_models_do_not_depend_on_the_values_of_adapters() {
 }
 
 #[test]
+fn an_exposed_model_may_be_onnx() {
+    let bench = Bench::new("unet2.npz");
+    let (model, adapter, exposed) =
+        (models().join(EXPORTERS[0]), lora("taskC/peft"), bench.path("exposed.onnx"));
+    let arguments = ["lora".as_ref(), "expose".as_ref(), model.as_os_str(), "--adapter".as_ref()];
+    quad(0, &[&arguments[..], &[adapter.as_os_str(), "-o".as_ref(), exposed.as_os_str()]].concat());
+    close(&bench.run(&exposed, &[], "0"), &bench.expected("base", "0"), SINGLE_PRECISION, "without");
+    for file in ["taskC/peft", "taskC/kohya/taskC.safetensors"] {
+        let found = bench.run(&exposed, &[lora(file).as_os_str()], "0");
+        close(&found, &bench.expected("taskC", "0"), SINGLE_PRECISION, file);
+    }
+}
+
+#[test]
 fn packed_adapters_are_slots_ready_to_be_bound() {
     let bench = Bench::new("unet2.npz");
     let exposed = bench.expose("unet2_base.legacy17.onnx", &["taskB/peft"], &["--rank", "16"]);
