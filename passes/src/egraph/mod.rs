@@ -31,6 +31,8 @@ pub mod rules;
 pub mod saturate;
 pub mod simplify;
 pub mod term;
+#[cfg(test)]
+mod tests;
 mod write_back;
 
 use std::collections::BTreeMap;

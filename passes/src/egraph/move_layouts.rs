@@ -1,5 +1,10 @@
 //! Moves transposes and reshapes to where they cost least, which is where they meet and cancel.
 //!
+//! They move past elementwise operations, with the constants that these stretch, and transposes past concats, reductions,
+//! softmax, slices and pads, too. A transpose moves to the side with fewer elements, or to one that is there anyway.
+//!
+//! The search ends after `iterations` rounds, or when a region of the graph has `nodes` forms; the log says so.
+//!
 //! Before:
 //! ```quad
 //! graph @main(%x: f32[1, 4, 6, 8], %z: f32[1, 6, 8, 4]) {

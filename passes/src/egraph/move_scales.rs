@@ -3,6 +3,8 @@
 //! A scale is a single element, or a constant that is stretched over the other operand. Constants that meet become a
 //! recipe of a weight; the weight itself is not made here.
 //!
+//! The search ends after `iterations` rounds, or when a region of the graph has `nodes` forms; the log says so.
+//!
 //! Before:
 //! ```quad
 //! graph @main(%x: f32[2, 3]) {

@@ -26,7 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { iterations: 64, nodes: 8192 }
+        Self { iterations: 64, nodes: 4096 }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Simplifies sums, products and signs: what changes nothing goes, constants merge, and common factors are multiplied by
 //! once.
 //!
+//! The search ends after `iterations` rounds, or when a region of the graph has `nodes` forms; the log says so.
+//!
 //! Before:
 //! ```quad
 //! graph @main(%x: f32[2, 3], %z: f32[2, 3], %s: f32[1, 3]) {
