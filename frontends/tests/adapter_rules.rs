@@ -470,3 +470,13 @@ fn damage_anywhere_is_an_error_or_harmless() {
         }
     }
 }
+
+#[test]
+fn small_files_do_not_become_gigabytes() {
+    let bundle = (0..8).fold(Bundle::new(), |bundle, site| {
+        let name = |leaf: &str| format!("lora_unet_{site}.{leaf}");
+        let bundle = bundle.drawn(&name("lokr_w1_a"), &[1024, 1]).drawn(&name("lokr_w1_b"), &[1, 2]);
+        bundle.drawn(&name("lokr_w2_a"), &[1024, 1]).drawn(&name("lokr_w2_b"), &[1, 2])
+    });
+    assert!(refusal(&bundle).contains("1048580 elements, too many for its file"));
+}

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use quad_frontends::adapter::{self, ReadOptions};
 use quad_frontends::data::npz;
 use quad_frontends::onnx;
 use quad_ir::graph::Graph;
@@ -33,6 +34,7 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    Target { name: "adapter_reader", run: adapter_reader, seeds: None },
     Target { name: "npz_reader", run: npz_reader, seeds: None },
     Target { name: "onnx_reader", run: onnx_reader, seeds: Some("tests/fixtures/small") },
     Target { name: "text_parser", run: text_parser, seeds: Some("tests/filetests/text") },
@@ -62,6 +64,23 @@ pub fn text_parser(bytes: &[u8]) {
         Ok(module) => check(&module),
         Err(error) => assert!(!error.show().to_string().is_empty()),
     }
+}
+
+/// Reads a LoRA adapter; what is accepted has factors that fit together and a scale that is a number.
+///
+/// # Panics
+/// When a promise does not hold, or the system has no place for a temporary file.
+pub fn adapter_reader(bytes: &[u8]) {
+    in_file(bytes, |path| {
+        let Ok(adapter) = adapter::read(path, &ReadOptions::default()) else { return };
+        for site in &adapter.sites {
+            let (channels_in, channels_out) = site.channels();
+            assert!(channels_in > 0 && site.scale.is_finite(), "{}", site.full_name());
+            assert_eq!(site.lora_b.sizes(), [channels_out, site.rank()], "{}", site.full_name());
+            let (a, b) = site.absmax();
+            assert!(a.is_finite() && b.is_finite(), "{}", site.full_name());
+        }
+    });
 }
 
 /// Reads an archive of arrays; what is accepted is written and read back.

@@ -22,6 +22,11 @@ const TINY: usize = 300;
 const SHOWN: usize = 3;
 
 #[test]
+fn adapter_reader_survives_its_corpus() {
+    survives("adapter_reader");
+}
+
+#[test]
 fn npz_reader_survives_its_corpus() {
     survives("npz_reader");
 }

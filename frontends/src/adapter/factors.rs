@@ -13,7 +13,7 @@ use super::normal_form::{Form, SiteKind};
 use super::{loha, lokr};
 
 /// Elements beyond which a factor is not written out: a small file must not become gigabytes.
-pub(super) const MAX_ELEMENTS: usize = 1 << 26;
+pub(super) const MAX_ELEMENTS: usize = 1 << 24;
 
 /// The tensors of a site by what they are, each with its name.
 pub(super) type Parts = BTreeMap<Leaf, (String, Tensor)>;
@@ -31,6 +31,15 @@ pub(super) struct Factors {
     pub(super) stored_rank: Option<usize>,
     /// More than 1 where `lora_b` was stored for the groups of a convolution.
     pub(super) groups: usize,
+}
+
+impl Factors {
+    /// Elements that are in memory, because they are not stored as they are.
+    pub(super) fn written_elements(&self) -> usize {
+        let a = if self.form == Form::Lora { 0 } else { self.lora_a.len() };
+        let b = if self.form == Form::Lora && self.groups == 1 { 0 } else { self.lora_b.len() };
+        a + b
+    }
 }
 
 /// What is wrong with a tensor: its name, and what was found and expected.
@@ -73,6 +82,21 @@ pub(super) fn optional(parts: &Parts, leaf: Leaf) -> Option<(&str, &Tensor)> {
     parts.get(&leaf).map(|(name, tensor)| (name.as_str(), tensor))
 }
 
+/// Whether a product of matrices has low rank: `rank`, for a layer from `columns` channels to `rows`. Asked before it is
+/// written out.
+pub(super) fn check_rank(name: &str, rank: usize, columns: usize, rows: usize) -> Result<(), Fault> {
+    if rank <= columns.min(rows) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        name,
+        format!(
+            "written out as two factors it has rank {rank}, more than a layer from {columns} to {rows} channels; \
+             merge it into the model"
+        ),
+    ))
+}
+
 /// `A` and `B` written out.
 pub(super) fn written_out(
     a: &Matrix,
@@ -86,23 +110,18 @@ pub(super) fn written_out(
     if places == 0 || !a.columns.is_multiple_of(places) {
         return Err(fault(format!("{} columns do not divide into a kernel of {kernel:?}", a.columns)));
     }
-    if a.rows > a.columns.min(b.rows) {
-        return Err(fault(format!(
-            "written out as two factors it has rank {}, more than a layer from {} to {} channels; \
-             merge it into the model",
-            a.rows, a.columns, b.rows
-        )));
-    }
-    // Products of finite numbers may be none in `f32`.
-    if [a, b].iter().any(|matrix| matrix.elements.iter().any(|element| !(*element as f32).is_finite())) {
-        return Err(fault("written out as two factors it has elements beyond the range of f32".to_owned()));
-    }
     let mut sizes = vec![a.rows, a.columns / places];
     sizes.extend(kernel);
     let kind = if kernel.is_empty() { SiteKind::Linear } else { SiteKind::Conv };
     let tensor = |matrix: &Matrix, sizes: &[usize]| {
-        let elements = matrix.elements.iter().map(|element| *element as f32).collect();
-        Tensor::from_vec::<f32>(sizes, elements).map_err(|error| fault(error.to_string()))
+        let elements: Vec<f32> = matrix.elements.iter().map(|element| *element as f32).collect();
+        // Products of finite numbers may be none in `f32`.
+        if elements.iter().any(|element| !element.is_finite()) {
+            return Err(fault(
+                "written out as two factors it has elements beyond the range of f32".to_owned(),
+            ));
+        }
+        Tensor::from_vec(sizes, elements).map_err(|error| fault(error.to_string()))
     };
     Ok(Factors {
         kind,

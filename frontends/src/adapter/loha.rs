@@ -6,7 +6,9 @@
 //!
 //! **Alpha rule.** `scale = alpha / hada_w1_b.shape[0]`, and 1 for a module without an alpha.
 
-use super::factors::{Factors, Fault, Parts, expect_rank, optional, require, tucker, written_out};
+use super::factors::{
+    Factors, Fault, Parts, check_rank, expect_rank, optional, require, tucker, written_out,
+};
 use super::key::Leaf;
 use super::matrix::Matrix;
 use super::normal_form::Form;
@@ -20,6 +22,8 @@ pub(super) fn factors(parts: &Parts) -> Result<Factors, Fault> {
     if !same(&one, &two) || one.kernel != two.kernel {
         return Err(Fault::new(first_name, "the two products of its site are of different shapes"));
     }
+    let rank = one.down.rows.saturating_mul(two.down.rows);
+    check_rank(first_name, rank, one.down.columns, one.up.rows)?;
     let a = one.down.pairs_of_rows(&two.down, first_name)?;
     // Pairs of columns are pairs of rows of the transposed.
     let b = one.up.transposed().pairs_of_rows(&two.up.transposed(), first_name)?.transposed();

@@ -6,7 +6,9 @@
 //! **Alpha rule.** `scale = alpha / rank` of the factored matrix, `w2` before `w1`, and 1 for a module without an alpha
 //! or with both matrices whole.
 
-use super::factors::{Factors, Fault, Parts, expect_rank, optional, require, tucker, written_out};
+use super::factors::{
+    Factors, Fault, Parts, check_rank, expect_rank, optional, require, tucker, written_out,
+};
 use super::key::Leaf;
 use super::matrix::Matrix;
 use super::normal_form::Form;
@@ -15,6 +17,9 @@ use super::normal_form::Form;
 pub(super) fn factors(parts: &Parts) -> Result<Factors, Fault> {
     let one = side(parts, Leaf::LokrW1, [Leaf::LokrW1A, Leaf::LokrW1B], None)?;
     let two = side(parts, Leaf::LokrW2, [Leaf::LokrW2A, Leaf::LokrW2B], Some(Leaf::LokrT2))?;
+    let times = |of: fn(&Side<'_>) -> usize| of(&one).saturating_mul(of(&two));
+    let columns = times(|side| side.down.columns);
+    check_rank(one.name, times(|side| side.down.rows), columns, times(|side| side.up.rows))?;
     let b = one.up.kronecker(&two.up, one.name)?;
     let a = one.down.kronecker(&two.down, one.name)?;
     let stored_rank = two.rank.or(one.rank);

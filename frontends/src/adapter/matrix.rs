@@ -62,9 +62,14 @@ impl Matrix {
     /// A matrix whose row `(i, j)` is the elementwise product of row `i` of `self` and row `j` of `other`.
     pub(super) fn pairs_of_rows(&self, other: &Self, name: &str) -> Result<Self, Fault> {
         let mut pairs = Self::zeros(name, self.rows.saturating_mul(other.rows), self.columns)?;
-        for (index, element) in pairs.elements.iter_mut().enumerate() {
-            let (row, column) = (index / self.columns, index % self.columns);
-            *element = self.at(row / other.rows, column) * other.at(row % other.rows, column);
+        let mut next = 0;
+        for i in 0..self.rows {
+            for j in 0..other.rows {
+                for column in 0..self.columns {
+                    pairs.elements[next] = self.at(i, column) * other.at(j, column);
+                    next += 1;
+                }
+            }
         }
         Ok(pairs)
     }
@@ -73,11 +78,17 @@ impl Matrix {
     pub(super) fn kronecker(&self, other: &Self, name: &str) -> Result<Self, Fault> {
         let rows = self.rows.saturating_mul(other.rows);
         let mut product = Self::zeros(name, rows, self.columns.saturating_mul(other.columns))?;
-        let columns = product.columns;
-        for (index, element) in product.elements.iter_mut().enumerate() {
-            let (row, column) = (index / columns, index % columns);
-            *element = self.at(row / other.rows, column / other.columns)
-                * other.at(row % other.rows, column % other.columns);
+        let mut next = 0;
+        for i in 0..self.rows {
+            for k in 0..other.rows {
+                for j in 0..self.columns {
+                    let factor = self.at(i, j);
+                    for l in 0..other.columns {
+                        product.elements[next] = factor * other.at(k, l);
+                        next += 1;
+                    }
+                }
+            }
         }
         Ok(product)
     }

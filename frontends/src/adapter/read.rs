@@ -44,7 +44,8 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Adapter, AdapterError>
     let file = SafeTensorsFile::open(&found.tensors)?;
     let (dialect, groups) = groups(&file, options.dialect)?;
     let configs = configs(dialect, &file, found.config.as_deref())?;
-    let mut sites = Sites::new(&found.tensors, configs, options.zero_alpha);
+    let elements = file.tensors().iter().map(|(_, tensor)| tensor.len()).sum();
+    let mut sites = Sites::new(&found.tensors, elements, configs, options.zero_alpha);
     for ((component, path), parts) in groups {
         sites.add(component, path, &parts)?;
     }

@@ -17,11 +17,23 @@ pub(super) struct Sites<'r> {
     path: &'r Path,
     configs: BTreeMap<Component, Config>,
     zero_alpha: ZeroAlpha,
+    /// Elements that may still be written out.
+    budget: usize,
     /// Sites without an alpha, by component.
     unknown_alpha: BTreeMap<Component, usize>,
     made: Vec<AdapterSite>,
     warnings: Vec<Warning>,
 }
+
+/// Elements that all sites of a file together may have written out for each that the file stores. Kronecker products
+/// of large models come to some fifty.
+const MAX_GROWTH: usize = 256;
+
+/// Elements that may be written out however small the file is.
+const MIN_BUDGET: usize = 1 << 20;
+
+/// Elements beyond which no file is written out.
+const MAX_BUDGET: usize = 1 << 28;
 
 /// What a file says of a site's scale.
 struct Stated {
@@ -32,11 +44,17 @@ struct Stated {
 }
 
 impl<'r> Sites<'r> {
-    /// No sites yet of the file at `path`.
-    pub(super) fn new(path: &'r Path, configs: BTreeMap<Component, Config>, zero_alpha: ZeroAlpha) -> Self {
+    /// No sites yet of the file at `path`, which has so many `elements`.
+    pub(super) fn new(
+        path: &'r Path,
+        elements: usize,
+        configs: BTreeMap<Component, Config>,
+        zero_alpha: ZeroAlpha,
+    ) -> Self {
+        let budget = elements.saturating_mul(MAX_GROWTH).saturating_add(MIN_BUDGET).min(MAX_BUDGET);
         let unknown = configs.values().flat_map(|config| &config.unknown);
         let warnings = unknown.map(|field| Warning::UnknownField { field: field.clone() }).collect();
-        Self { path, configs, zero_alpha, unknown_alpha: BTreeMap::new(), made: Vec::new(), warnings }
+        Self { path, configs, zero_alpha, budget, unknown_alpha: BTreeMap::new(), made: Vec::new(), warnings }
     }
 
     /// The sites and what is odd about them.
@@ -65,6 +83,12 @@ impl<'r> Sites<'r> {
             return Err(AdapterError::DType { path, tensor: name.clone(), found });
         }
         let made = factors::assemble(parts).map_err(|fault| self.fault(fault))?;
+        let written = made.written_elements();
+        self.budget = self.budget.checked_sub(written).ok_or_else(|| {
+            let found =
+                format!("written out as two factors it has {written} elements, too many for its file");
+            self.fault(Fault { tensor: path.to_string(), found })
+        })?;
         let Factors { kind, lora_a, lora_b, form, stored_rank, groups } = made;
         let (alpha, scale) = self.scaling((component, &path), parts, form, stored_rank)?;
         let site = AdapterSite { component, path, kind, lora_a, lora_b, scale, alpha, form };
