@@ -100,9 +100,19 @@ impl Tensor {
         if length == usize::MAX {
             return Self::new(dtype, sizes, Bytes::new());
         }
-        // Words keep the elements aligned for every element type.
-        let words = Owned(vec![0u64; length.div_ceil(8)]);
-        Self::new(dtype, sizes, Bytes::from_owner(words).slice(..length))
+        Self::filled_by(dtype, sizes, length, |_| Ok(()))
+    }
+
+    /// A tensor of `length` bytes that `fill` writes, aligned for every element type.
+    pub(crate) fn filled_by<E: From<TensorError>>(
+        dtype: DType,
+        sizes: &[usize],
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mut words = vec![0u64; length.div_ceil(8)];
+        fill(&mut bytemuck::cast_slice_mut(&mut words)[..length])?;
+        Ok(Self::new(dtype, sizes, Bytes::from_owner(Owned(words)).slice(..length))?)
     }
 
     /// Elements that are stored as `T` although they are of type `dtype` (truth values and 8-bit floats in `u8`).

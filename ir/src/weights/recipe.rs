@@ -3,6 +3,9 @@
 //! A recipe may rest on others, thousands deep, and several may share one. So the recipes that a weight needs are found
 //! first, then computed in order, each once, and each is dropped after the last that needs it. The order is that of the
 //! ids: a recipe is added after what it is made of.
+//!
+//! What a recipe rests on is read from its file, not mapped in: pages that were touched through a map would pile up while
+//! one recipe after the other is written.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +49,7 @@ pub(super) fn evaluate(weights: &Weights, wanted: WeightId) -> Result<Tensor, We
         let Source::Recipe { op, from } = weights.source(weight) else { continue };
         let operand = |from: &Option<WeightId>| match from {
             Some(from) => {
-                made.get(from).map_or_else(|| weights.tensor(*from), |made| Ok(made.clone())).map(Some)
+                made.get(from).map_or_else(|| read(weights, *from), |made| Ok(made.clone())).map(Some)
             }
             None => Ok(None),
         };
@@ -82,6 +85,16 @@ fn readers(weights: &Weights, wanted: WeightId) -> BTreeMap<WeightId, usize> {
     pending
 }
 
+/// The elements of a weight that is no recipe, in memory.
+fn read(weights: &Weights, weight: WeightId) -> Result<Tensor, WeightError> {
+    let Source::File { file, range } = weights.source(weight) else { return weights.tensor(weight) };
+    let ty = &weights.entries[weight].ty;
+    let length =
+        usize::try_from(range.end - range.start).map_err(|_| WeightError::Type { ty: ty.to_string() })?;
+    let io = |error| WeightError::Io { path: file.path().to_owned(), error };
+    Tensor::filled_by(ty.dtype, &sizes(ty)?, length, |buffer| file.read_at(range.start, buffer).map_err(io))
+}
+
 /// The result of `op`, which must be of type `ty`.
 fn cook(ty: &TensorType, op: &Op, operands: &[Option<Tensor>]) -> Result<Tensor, WeightError> {
     let recipe = |error| WeightError::Recipe { op: op.def().name(), error };
@@ -98,9 +111,12 @@ fn cook(ty: &TensorType, op: &Op, operands: &[Option<Tensor>]) -> Result<Tensor,
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::dtype::DType;
     use crate::ops::{Add, Clip, Neg, ReduceMax, Split, Transpose};
+    use crate::weights::MappedFile;
 
     fn vector(weights: &mut Weights, values: &[f32]) -> WeightId {
         let tensor = Tensor::from_vec(&[values.len()], values.to_vec()).expect("a vector");
@@ -137,6 +153,26 @@ mod tests {
             last = weights.add_recipe(f32_vector(1), Add.into(), &twice).expect("operands that are there");
         }
         assert_eq!(elements(&weights, last), [2f32.powi(60)]);
+    }
+
+    #[test]
+    fn files_are_read_and_not_mapped_in() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let bytes: Vec<u8> = [0f32, 1.0, 2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+        file.write_all(&bytes).expect("writing it");
+        let mapped = MappedFile::open(file.path()).expect("mapping");
+        let mut weights = Weights::default();
+        // A range that is aligned to nothing.
+        let stored =
+            weights.add_file(TensorType::known(DType::U8, &[11]), mapped, 1..12).expect("in the file");
+        let ty = TensorType::known(DType::U8, &[11]);
+        let twice = weights.add_recipe(ty, Add.into(), &[Some(stored), Some(stored)]).expect("typed");
+        let expected: Vec<u8> = bytes[1..].iter().map(|byte| byte.wrapping_add(*byte)).collect();
+        assert_eq!(weights.tensor(twice).expect("computed").bytes(), &expected);
+        // Reading sees that the file is another one now; a map would not.
+        file.as_file().set_modified(std::time::SystemTime::UNIX_EPOCH).expect("an older time");
+        let error = weights.tensor(twice).expect_err("the bytes may be others").to_string();
+        assert!(error.contains("was changed"), "{error}");
     }
 
     #[test]
