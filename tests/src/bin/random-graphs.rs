@@ -7,13 +7,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use indicatif::{ParallelProgressIterator, ProgressBar};
 use quad_passes::pipeline::Pipeline;
 use quad_passes::registry::Registry;
-use quad_tests::generate::{Fault, Trial};
+use quad_tests::generate::{Fault, Fired, Trial};
 use rayon::prelude::*;
 
 /// Run a pipeline on random graphs and compare what they compute before and after every pass.
@@ -21,7 +21,7 @@ use rayon::prelude::*;
 #[command(after_help = "Example:
   random-graphs --count 10000 --pipeline 'canonicalize,(cse,dce)*' --out faults
 
-The exit code is 1 when the pipeline fails on a graph.")]
+Prints how often each rule fired, and the graphs on which the pipeline fails; the exit code is 1 when there are any.")]
 struct Arguments {
     /// Graphs.
     #[arg(long, default_value_t = 200)]
@@ -47,20 +47,26 @@ fn main() -> ExitCode {
         Err(error) => return end(&format!("error: {error}"), 2),
     };
     let trial = Trial::new(&pipeline, arguments.nodes);
-    let changes = AtomicU64::new(0);
+    let total = Mutex::new(Fired::new());
     let bar =
         if io::stderr().is_terminal() { ProgressBar::new(arguments.count) } else { ProgressBar::hidden() };
     let run = |seed: u64| match trial.run(seed, Some(&arguments.out)) {
-        Ok(made) => {
-            changes.fetch_add(made as u64, Ordering::Relaxed);
+        Ok(fired) => {
+            let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+            for (rule, count) in fired {
+                *total.entry(rule).or_default() += count;
+            }
             None
         }
         Err(fault) => Some(fault),
     };
     let seeds = arguments.seed..arguments.seed.saturating_add(arguments.count);
     let faults: Vec<Fault> = seeds.into_par_iter().progress_with(bar).filter_map(run).collect();
-    let changes = changes.load(Ordering::Relaxed);
-    let mut report: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let changes: usize = total.values().sum();
+    let rule = |((pass, rule), count): (&(String, &str), &usize)| format!("{count:>9}  {pass}: {rule}");
+    let mut report: Vec<String> = total.iter().map(rule).collect();
+    report.extend(faults.iter().map(ToString::to_string));
     report.push(format!("{} graphs, {changes} changes, {} faults", arguments.count, faults.len()));
     end(&report.join("\n"), u8::from(!faults.is_empty()))
 }

@@ -1,5 +1,4 @@
-//! Steps that work element by element: functions, arithmetic with constants, activations written out, and what says
-//! nothing at all, which clean-ups remove.
+//! Steps that work element by element: functions, arithmetic with constants, activations written out.
 
 use quad_ir::graph::{AddError, ValueId};
 use quad_ir::loc::Loc;
@@ -7,7 +6,7 @@ use quad_ir::ops::activation::Approximation;
 use quad_ir::ops::{
     Abs, Add, Atan, Clip, Cos, Div, Elu, Erf, Exp, Gelu, HardSigmoid, HardSwish, Input, LeakyRelu, Log, Max,
     Min, Mish, Mul, Neg, Op, OpVariant, Pow, Reciprocal, Relu, Sigmoid, Sin, Softmax, Softplus, Softsign,
-    Sqrt, Sub, Swish, Tanh, Transpose, Weight, Where,
+    Sqrt, Sub, Swish, Tanh, Weight, Where,
 };
 use quad_ir::tensor::Tensor;
 use quad_ir::weights::WeightError;
@@ -173,13 +172,17 @@ pub(super) fn like(grower: &mut Grower, x: Grown) -> Result<Grown, AddError> {
 /// An activation as exporters write it.
 pub(super) fn activation(grower: &mut Grower) -> Result<(), AddError> {
     let x = grower.value()?;
-    let (y, low) = match grower.below(5) {
+    let (y, low) = match grower.below(6) {
         0 | 1 => (gelu(grower, x.id)?, -0.2),
         2 => (gelu_by_tanh(grower, x.id)?, -0.2),
         3 => {
             let gate = grower.op(Sigmoid, &[x.id])?;
             let operands = if grower.once_in(2) { [x.id, gate] } else { [gate, x.id] };
             (grower.op(Mul, &operands)?, -0.3)
+        }
+        4 => {
+            let gate = sigmoid(grower, x)?;
+            (grower.op(Mul, &[x.id, gate])?, -0.3)
         }
         _ => {
             let soft = grower.op(Softplus, &[x.id])?;
@@ -188,6 +191,16 @@ pub(super) fn activation(grower: &mut Grower) -> Result<(), AddError> {
         }
     };
     grower.keep(y, Range { low, high: x.range.high.max(0.0) })
+}
+
+/// `1 / (1 + exp(-x))`.
+fn sigmoid(grower: &mut Grower, x: Grown) -> Result<ValueId, AddError> {
+    // Behind a bound that no activation minds, so that powers stay small.
+    let x = grower.clipped(x, Range::around_zero(16.0))?;
+    let negative = grower.op(Neg, &[x.id])?;
+    let (power, one) = (grower.op(Exp, &[negative])?, grower.scalar(1.0)?);
+    let sum = grower.op(Add, &[power, one])?;
+    if grower.once_in(2) { grower.op(Reciprocal, &[sum]) } else { grower.op(Div, &[one, sum]) }
 }
 
 /// `x / 2 * (1 + erf(x / sqrt(2)))`, in one of the orders in which exporters multiply.
@@ -267,31 +280,6 @@ pub(super) fn selection(grower: &mut Grower) -> Result<(), AddError> {
     grower.keep(id, a.range.or(b.range))
 }
 
-/// What changes nothing: clean-ups remove it.
-pub(super) fn idle(grower: &mut Grower) -> Result<(), AddError> {
-    let x = grower.value()?;
-    let rank = grower.rank(x.id) as i64;
-    let id = match grower.below(8) {
-        0 => number(grower, Add.into(), x.id, 0.0)?,
-        1 => number(grower, Mul.into(), x.id, 1.0)?,
-        2 => number(grower, Sub.into(), x.id, 0.0)?,
-        3 => number(grower, Div.into(), x.id, 1.0)?,
-        4 => number(grower, Pow.into(), x.id, 1.0)?,
-        5 => {
-            let negative = grower.op(Neg, &[x.id])?;
-            grower.op(Neg, &[negative])?
-        }
-        6 => grower.op(Transpose { perm: Some((0..rank).collect()) }, &[x.id])?,
-        _ => grower.reshape(x.id, &vec![0; rank as usize])?,
-    };
-    grower.keep(id, x.range)
-}
-
-fn number(grower: &mut Grower, op: Op, x: ValueId, number: f64) -> Result<ValueId, AddError> {
-    let number = grower.scalar(number)?;
-    grower.op(op, &[x, number])
-}
-
 /// A sum with what is computed from constants only, which can be computed beforehand.
 pub(super) fn of_constants(grower: &mut Grower) -> Result<(), AddError> {
     let x = grower.value()?;
@@ -302,6 +290,18 @@ pub(super) fn of_constants(grower: &mut Grower) -> Result<(), AddError> {
     let sum = if grower.once_in(2) { grower.op(Add, &[bent, a.id])? } else { bent };
     let id = grower.op(Add, &[x.id, sum])?;
     grower.keep(id, x.range.plus(Range::around_zero(2.0)))
+}
+
+/// A sum of two products with the same constant.
+pub(super) fn common_factor(grower: &mut Grower) -> Result<(), AddError> {
+    let a = grower.value()?;
+    let b = like(grower, a)?;
+    let sizes = constant_sizes(grower, a.id);
+    let c = grower.constant(&sizes, 1.0)?;
+    let (left, right) = (grower.op(Mul, &[a.id, c.id])?, grower.op(Mul, &[c.id, b.id])?);
+    let id =
+        if grower.once_in(3) { grower.op(Sub, &[left, right])? } else { grower.op(Add, &[left, right])? };
+    grower.keep(id, Range::around_zero(a.range.magnitude() + b.range.magnitude()))
 }
 
 /// A node that is there already, once more: one of the two is enough.

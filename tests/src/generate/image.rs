@@ -121,20 +121,32 @@ pub(super) fn pooled(grower: &mut Grower) -> Result<(), AddError> {
     grower.keep(id, x.range)
 }
 
-/// Every pixel twice in both directions.
+/// Every pixel several times in both directions: by factors or sizes, by whichever rule finds the nearest pixel.
 pub(super) fn resized(grower: &mut Grower) -> Result<(), AddError> {
     let x = grower.image()?;
-    let [_, height, width] = grower.tail(x.id)[..] else { return Ok(()) };
+    let [channels, height, width] = grower.tail(x.id)[..] else { return Ok(()) };
     if height * width > 36 {
         return Ok(());
     }
-    let scales = grower.floats(&[4], &[1.0, 1.0, 2.0, 2.0])?;
-    let op = Resize {
-        coordinate_transformation_mode: Coordinates::Asymmetric,
-        nearest_mode: NearestMode::Floor,
-        ..Resize::default()
+    let factor = grower.pick(&[2, 2, 3]);
+    let op = if grower.once_in(2) {
+        Resize {
+            coordinate_transformation_mode: Coordinates::Asymmetric,
+            nearest_mode: NearestMode::Floor,
+            ..Resize::default()
+        }
+    } else {
+        Resize::default()
     };
-    let id = grower.results(op, &[Some(x.id), None, Some(scales)])?[0];
+    let batch = grower.sizes(x.id).map(|sizes| sizes[0]).filter(|_| grower.once_in(2));
+    let operands = if let Some(batch) = batch {
+        let sizes = [batch, channels, factor * height, factor * width].map(|size| size as i64);
+        [Some(x.id), None, None, Some(grower.integers(&sizes)?)]
+    } else {
+        let scales = grower.floats(&[4], &[1.0, 1.0, factor as f32, factor as f32])?;
+        [Some(x.id), None, Some(scales), None]
+    };
+    let id = grower.results(op, &operands)?[0];
     grower.keep(id, x.range)
 }
 

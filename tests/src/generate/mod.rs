@@ -11,6 +11,7 @@
 mod attention;
 mod elementwise;
 mod grower;
+mod idle;
 mod image;
 mod linear;
 mod movement;
@@ -24,7 +25,7 @@ use quad_ir::graph::{AddError, Graph};
 
 use grower::Grower;
 pub use settle::SettleError;
-pub use trial::{Fault, Trial};
+pub use trial::{Fault, Fired, Trial};
 
 /// Adds nodes to a graph that grows.
 type Step = fn(&mut Grower) -> Result<(), AddError>;
@@ -37,7 +38,10 @@ const STEPS: &[(u64, Step)] = &[
     (6, elementwise::activation),
     (2, elementwise::limits),
     (2, elementwise::selection),
-    (3, elementwise::idle),
+    (3, idle::arithmetic),
+    (3, idle::movement),
+    (2, idle::there_and_back),
+    (2, elementwise::common_factor),
     (3, elementwise::of_constants),
     (3, elementwise::twin),
     (2, elementwise::cousins),

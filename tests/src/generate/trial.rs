@@ -7,6 +7,7 @@ use quad_ir::module::Module;
 use quad_ir::text;
 use quad_passes::bench::{Bench, BenchError, Failure, FailureKind, Settings};
 use quad_passes::pipeline::Pipeline;
+use quad_passes::runner::RunReport;
 
 use super::SettleError;
 
@@ -57,18 +58,18 @@ impl<'p> Trial<'p> {
         Self { pipeline, nodes }
     }
 
-    /// Runs the pipeline on the graph of `seed`, verifies and compares after every pass. Returns the number of changes,
-    /// 0 where a pass says that it does not take the graph. A graph that shows a fault is written into `folder`, where one
-    /// is given.
+    /// Runs the pipeline on the graph of `seed`, verifies and compares after every pass. Returns how often each rule fired;
+    /// none did where a pass says that it does not take the graph. A graph that shows a fault is written into `folder`,
+    /// where one is given.
     ///
     /// # Errors
     /// When the pipeline fails, or the generator.
-    pub fn run(&self, seed: u64, folder: Option<&Path>) -> Result<usize, Fault> {
+    pub fn run(&self, seed: u64, folder: Option<&Path>) -> Result<Fired, Fault> {
         let module = self.module(seed)?;
         let outcome = self.bench(seed).attempt(&module).map_err(|error| Fault::Bench { seed, error })?;
         let failure = match outcome {
-            Ok(passed) => return Ok(passed.report.changes()),
-            Err(failure) if failure.kind == FailureKind::Refused => return Ok(0),
+            Ok(passed) => return Ok(fired(&passed.report)),
+            Err(failure) if failure.kind == FailureKind::Refused => return Ok(Fired::new()),
             Err(failure) => failure,
         };
         let file = folder.map(|folder| folder.join(format!("random-{seed}.quad")));
@@ -89,6 +90,20 @@ impl<'p> Trial<'p> {
     pub fn bench(&self, seed: u64) -> Bench<'p> {
         Bench::new(self.pipeline, Settings { seed, sizes: sizes(), ..Settings::default() })
     }
+}
+
+/// How often each rule fired, by pass without options, and rule.
+pub type Fired = BTreeMap<(String, &'static str), usize>;
+
+fn fired(report: &RunReport) -> Fired {
+    let mut fired = Fired::new();
+    for pass in &report.passes {
+        let name = pass.pass.split('{').next().unwrap_or_default();
+        for (rule, count) in pass.by_rule() {
+            *fired.entry((name.to_owned(), rule)).or_default() += count;
+        }
+    }
+    fired
 }
 
 /// The values of symbolic sizes.
