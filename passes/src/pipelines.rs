@@ -25,6 +25,6 @@ pub const PIPELINES: &[NamedPipeline] = &[
         // operation lowers it. What depends on inputs that are bound earlier moves out twice: before, so that products
         // with factors are products with inputs, and after, with what became of the factors.
         text: "float,split-projections,split-heads,separate-heads,clean,hoist-adapter,linear-to-conv,fuse-conv-bias,clean,\
-               hoist-adapter,clean",
+               layout,clean,rank4,clean,hoist-adapter,clean",
     },
 ];
