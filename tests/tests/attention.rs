@@ -12,7 +12,7 @@ use quad_ir::graph::{Graph, NodeRef, Patch, ValueRef};
 use quad_ir::interpret::NamedTensors;
 use quad_ir::module::Module;
 use quad_ir::ops::source::Binding;
-use quad_ir::ops::{Attention, Input, Op, Slice, Transpose};
+use quad_ir::ops::{Attention, Input, Op, Transpose};
 use quad_ir::tensor::Tensor;
 use quad_passes::check::{Checker, draw_inputs};
 use quad_passes::pipeline::Pipeline;
@@ -24,6 +24,9 @@ use quad_tests::models::{self, Model};
 const CLEAN: &str = "canonicalize,constant-fold,cse,dce";
 /// The passes, one after the other.
 const PASSES: [&str; 3] = ["fuse-attention", "split-heads", "lower-attention"];
+
+/// What runs afterwards: what heads read of an adapter is cut once, when the adapter is chosen.
+const HOIST: &str = "hoist-adapter,clean";
 
 /// Largest difference of an output, relative to its largest magnitude.
 const SINGLE_PRECISION: f64 = 1e-4;
@@ -42,7 +45,7 @@ struct Counts {
     heads: u64,
     /// Reshapes, transposes and their like right before and after attention.
     rearranged: usize,
-    /// Slices along channels of what is computed.
+    /// Slices and splits along channels of what is computed.
     cut_late: usize,
 }
 
@@ -56,7 +59,7 @@ fn count(module: &Module) -> Counts {
                 counts.heads += heads(node, attention);
                 counts.rearranged += rearranged(node);
             }
-            Op::Slice(_) if is_cut_late(node) => counts.cut_late += 1,
+            Op::Slice(_) | Op::Split(_) if is_cut_late(node) => counts.cut_late += 1,
             _ => {}
         }
     }
@@ -77,10 +80,16 @@ fn heads(node: NodeRef<'_>, attention: &Attention) -> u64 {
     attention.q_num_heads.or(axis).expect("the number of heads is known")
 }
 
-/// Whether `node` slices activations along channels.
+/// Whether `node` cuts activations.
 fn is_cut_late(node: NodeRef<'_>) -> bool {
-    let Some(x) = node.is::<Slice>().and_then(|_| node.operand("x")) else { return false };
-    x.ty().rank() == 3 && x.producer().is::<Input>().is_none()
+    node.operand("x").is_some_and(|x| x.ty().rank() == 3 && x.producer().is::<Input>().is_none())
+}
+
+/// Whether `node` takes a part of an input that an adapter gives.
+fn cuts_adapter(node: NodeRef<'_>) -> bool {
+    let cuts = matches!(node.op(), Op::Slice(_) | Op::Split(_));
+    let input = node.operand("x").and_then(|x| x.producer().is::<Input>());
+    cuts && input.is_some_and(|input| input.binding == Binding::Adapter)
 }
 
 /// Makes inputs of the weights of all low-rank branches of `graph`.
@@ -141,6 +150,13 @@ fn prove(model: &Model, mut module: Module) -> Result<(), Failed> {
     assert_eq!((fused.rearranged, split.rearranged), (0, 0), "nothing rearranges heads");
     assert_eq!(split.cut_late, fused.cut_late, "projections are cut at their weights");
     assert_eq!(lowered.attention, 0, "nothing is left of attention");
+    run(HOIST, &mut module, &mut [&mut checker])?;
+    let main = module.main().ok_or("a model has one graph")?;
+    assert_eq!(
+        main.nodes().filter(|node| cuts_adapter(*node)).count(),
+        0,
+        "adapters are cut when they are chosen"
+    );
     let expected = EXPECTED.iter().find(|(network, ..)| model.name().starts_with(network));
     let (_, attentions, heads) = expected.ok_or("a known network")?;
     assert_eq!((fused.attention, fused.heads), (*attentions, *heads), "as by other exporters");

@@ -3,15 +3,15 @@
 //! A part of `x @ w + b` is `x` times a part of `w`, plus a part of `b`, so nothing is computed only to be thrown away.
 //! The same holds for sums of such products, for low-rank ones, whose last weight is cut, and for whatever works
 //! element by element on them. Constants are cut by recipes; weights that are computed or given when the graph runs,
-//! and all else, by `slice`.
+//! and all else, by `split` into parts of one size.
 
-use quad_ir::graph::{NodeRef, Patch, ValueId, ValueRef};
+use quad_ir::graph::{NodeId, NodeRef, Patch, ValueId, ValueRef};
 use quad_ir::ops::{Conv, Gemm, MatMul, Op, OpTraits, Split, Transpose};
 use quad_ir::types::{Dim, DimExpr, Shape, TensorType};
 use rustc_hash::FxHashMap;
 
 use crate::emit::Emit;
-use crate::pattern::{axis_of, channel_axis, permutation};
+use crate::pattern::{axis_of, channel_axis, is_constant, permutation};
 use crate::rule::Skip;
 
 /// Steps from a value toward the weights beyond which it is sliced where it is.
@@ -41,13 +41,15 @@ pub(super) struct Cutter<'p, 'a> {
     /// Where the parts go.
     pub(super) patch: &'p mut Patch<'a>,
     done: FxHashMap<(ValueId, Part), ValueId>,
+    /// Values that are split, with the axis and the size of the parts.
+    splits: FxHashMap<(ValueId, usize, u64), NodeId>,
     depth: usize,
 }
 
 impl<'p, 'a> Cutter<'p, 'a> {
     /// A cutter that writes into `patch`.
     pub(super) fn new(patch: &'p mut Patch<'a>) -> Self {
-        Self { patch, done: FxHashMap::default(), depth: 0 }
+        Self { patch, done: FxHashMap::default(), splits: FxHashMap::default(), depth: 0 }
     }
 
     /// The part `part` of `value`, which lies within it.
@@ -63,10 +65,27 @@ impl<'p, 'a> Cutter<'p, 'a> {
         self.depth -= 1;
         let result = match through {
             Some(result) => result,
-            None => self.patch.cut(value.id(), part.axis, part.start, part.start + part.size)?,
+            None => self.here(value, part)?,
         };
         self.done.insert((value.id(), part), result);
         Ok(result)
+    }
+
+    /// The part cut out of `value` itself.
+    fn here(&mut self, value: ValueRef<'_>, part: Part) -> Result<ValueId, Skip> {
+        let Part { axis, start, size } = part;
+        let count = value.ty().shape[axis].known().and_then(|whole| whole.checked_div(size));
+        let even = |count: &u64| value.ty().shape[axis].known() == Some(count * size) && start % size == 0;
+        let Some(count) = count.filter(even).filter(|_| !is_constant(value)) else {
+            return Ok(self.patch.cut(value.id(), axis, start, start + size)?);
+        };
+        let key = (value.id(), axis, size);
+        if !self.splits.contains_key(&key) {
+            let split = Split { axis: axis as i64, num_outputs: Some(count) };
+            self.splits.insert(key, self.patch.add(split, &[Some(value.id())])?);
+        }
+        let split = self.splits[&key];
+        Ok(self.patch.results(split)[(start / size) as usize])
     }
 
     /// The part made of parts of what `value` is computed from, when nothing else needs the whole.

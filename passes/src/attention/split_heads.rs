@@ -3,8 +3,8 @@
 //! Processors that multiply matrices of a few axes well run heads one by one, without bringing them in front of the
 //! length and back. A projection gives a head's queries when its weight is cut along its outputs; a constant is cut when
 //! the graph is built. Where a projection is a sum of products, of which some have weights that are computed or given
-//! when the graph runs, every one is cut at its last weight, by `slice` on the weight. What cannot be cut closer to
-//! the weights, or is read by others too, is cut by `slice` where it is.
+//! when the graph runs, every one is cut at its last weight, by `split` of the weight. What cannot be cut closer to
+//! the weights, or is read by others too, is cut by `split` where it is.
 //!
 //! With `out=concat` the results of the heads are put side by side again, and what reads them stays as it is. With
 //! `out=sum`, where nothing but products with weights reads them, each of those is cut along the inputs of its weight,
@@ -28,41 +28,20 @@
 //! ```quad
 //! graph @main(%x: f32[1, 6, 4], %q: f32[1, 6, 4], %k: f32[1, 6, 4], %down: f32[4, 1], %up: f32[1, 4]) {
 //!   %0 = matmul(%x, %down) : f32[1, 6, 1]
-//!   %1 = weight [0] : i64[1]
-//!   %2 = weight [2] : i64[1]
-//!   %3 = weight [2] : i64[1]
-//!   %4 = slice(%q, %1, %2, %3) : f32[1, 6, 2]
-//!   %5 = weight [0] : i64[1]
-//!   %6 = weight [2] : i64[1]
-//!   %7 = weight [2] : i64[1]
-//!   %8 = slice(%k, %5, %6, %7) : f32[1, 6, 2]
-//!   %9 = weight [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0] : f32[4, 2]
-//!   %10 = matmul(%x, %9) : f32[1, 6, 2]
-//!   %11 = weight [0] : i64[1]
-//!   %12 = weight [2] : i64[1]
-//!   %13 = weight [1] : i64[1]
-//!   %14 = slice(%up, %11, %12, %13) : f32[1, 2]
-//!   %15 = matmul(%0, %14) : f32[1, 6, 2]
-//!   %16 = add(%10, %15) : f32[1, 6, 2]
-//!   %17, %18, %19 = attention(%4, %8, %16) {q_num_heads = 1, kv_num_heads = 1} : f32[1, 6, 2], f32[1, 1, 6, 2], f32[1, 1, 6, 2]
-//!   %20 = weight [2] : i64[1]
-//!   %21 = weight [4] : i64[1]
-//!   %22 = weight [2] : i64[1]
-//!   %23 = slice(%q, %20, %21, %22) : f32[1, 6, 2]
-//!   %24 = weight [2] : i64[1]
-//!   %25 = weight [4] : i64[1]
-//!   %26 = weight [2] : i64[1]
-//!   %27 = slice(%k, %24, %25, %26) : f32[1, 6, 2]
-//!   %28 = weight [0.0, 2.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0] : f32[4, 2]
-//!   %29 = matmul(%x, %28) : f32[1, 6, 2]
-//!   %30 = weight [2] : i64[1]
-//!   %31 = weight [4] : i64[1]
-//!   %32 = weight [1] : i64[1]
-//!   %33 = slice(%up, %30, %31, %32) : f32[1, 2]
-//!   %34 = matmul(%0, %33) : f32[1, 6, 2]
-//!   %35 = add(%29, %34) : f32[1, 6, 2]
-//!   %36, %37, %38 = attention(%23, %27, %35) {q_num_heads = 1, kv_num_heads = 1} : f32[1, 6, 2], f32[1, 1, 6, 2], f32[1, 1, 6, 2]
-//!   %y = concat(%17, %36) {axis = 2} : f32[1, 6, 4]
+//!   %1, %2 = split(%q) {axis = 2, num_outputs = 2} : f32[1, 6, 2], f32[1, 6, 2]
+//!   %3, %4 = split(%k) {axis = 2, num_outputs = 2} : f32[1, 6, 2], f32[1, 6, 2]
+//!   %5 = weight [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0] : f32[4, 2]
+//!   %6 = matmul(%x, %5) : f32[1, 6, 2]
+//!   %7, %8 = split(%up) {axis = 1, num_outputs = 2} : f32[1, 2], f32[1, 2]
+//!   %9 = matmul(%0, %7) : f32[1, 6, 2]
+//!   %10 = add(%6, %9) : f32[1, 6, 2]
+//!   %11, %12, %13 = attention(%1, %3, %10) {q_num_heads = 1, kv_num_heads = 1} : f32[1, 6, 2], f32[1, 1, 6, 2], f32[1, 1, 6, 2]
+//!   %14 = weight [0.0, 2.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0] : f32[4, 2]
+//!   %15 = matmul(%x, %14) : f32[1, 6, 2]
+//!   %16 = matmul(%0, %8) : f32[1, 6, 2]
+//!   %17 = add(%15, %16) : f32[1, 6, 2]
+//!   %18, %19, %20 = attention(%2, %4, %17) {q_num_heads = 1, kv_num_heads = 1} : f32[1, 6, 2], f32[1, 1, 6, 2], f32[1, 1, 6, 2]
+//!   %y = concat(%11, %18) {axis = 2} : f32[1, 6, 4]
 //!   return "y" = %y
 //! }
 //! ```

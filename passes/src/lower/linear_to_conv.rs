@@ -173,6 +173,7 @@ fn origin(mut value: ValueRef<'_>) -> Origin<'_> {
             | Op::Squeeze(_)
             | Op::Unsqueeze(_)
             | Op::Slice(_)
+            | Op::Split(_)
             | Op::Cast(_) => node.operand("x"),
             _ => None,
         };

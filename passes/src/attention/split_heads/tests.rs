@@ -3,10 +3,13 @@ use quad_ir::ops::{Attention, OpKind};
 
 use crate::attention::testing::{Outcome, run_on};
 
-/// The slices of `outcome`, as the number of axes of what they cut.
-fn slices(outcome: &Outcome) -> Vec<usize> {
-    let slices = outcome.graph().nodes().filter(|node| node.op().kind() == OpKind::Slice);
-    slices.filter_map(|node| Some(node.operand("x")?.ty().rank())).collect()
+/// What is split when the graph runs, as numbers of axes in ascending order.
+fn splits(outcome: &Outcome) -> Vec<usize> {
+    let splits = outcome.graph().nodes().filter(|node| node.op().kind() == OpKind::Split);
+    let mut ranks: Vec<usize> = splits.filter_map(|node| Some(node.operand("x")?.ty().rank())).collect();
+    ranks.sort_unstable();
+    assert_eq!(outcome.count(OpKind::Slice), 0);
+    ranks
 }
 
 fn check_single_heads(outcome: &Outcome, heads: usize) {
@@ -39,7 +42,7 @@ const PROJECTED: &str = "(%x: f32[1, 6, 2], %wk: f32[2, 8], %wv: f32[2, 8], %dow
 fn projections_are_cut_at_their_weights() {
     let outcome = run_on("split-heads", PROJECTED, 1e-5);
     check_single_heads(&outcome, 2);
-    assert_eq!(slices(&outcome), [2; 6], "per head the weights of k, v and the second one of q");
+    assert_eq!(splits(&outcome), [2; 3], "the weights of k, v and the second one of q");
     assert_eq!(outcome.count(OpKind::Concat), 1);
     // Per head three of weights and one low-rank one; the first low-rank one and the last one are whole.
     assert_eq!(outcome.count(OpKind::MatMul), 2 * 4 + 2);
@@ -50,7 +53,7 @@ fn results_may_be_added_up() {
     let outcome = run_on("split-heads{out=sum}", PROJECTED, 1e-5);
     check_single_heads(&outcome, 2);
     assert_eq!((outcome.count(OpKind::Concat), outcome.count(OpKind::MatMul)), (0, 2 * 5 + 1));
-    assert_eq!(slices(&outcome), [2; 8]);
+    assert_eq!(splits(&outcome), [2; 4]);
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn projections_may_be_convolutions() {
     let pipeline = "linear-to-conv,split-heads,lower-attention,clean";
     let after = run_on(pipeline, PROJECTED, 1e-5);
     let before = run_on("split-heads,lower-attention,linear-to-conv,clean", PROJECTED, 1e-5);
-    for kind in [OpKind::Conv, OpKind::Slice, OpKind::Transpose, OpKind::MatMul] {
+    for kind in [OpKind::Conv, OpKind::Split, OpKind::Transpose, OpKind::MatMul] {
         assert_eq!(after.count(kind), before.count(kind), "{kind:?}");
     }
 }
@@ -85,9 +88,7 @@ fn channels_of_convolutions_are_cut() {
     );
     check_single_heads(&outcome, 4);
     assert_eq!(outcome.count(OpKind::Conv), 4);
-    let mut ranks = slices(&outcome);
-    ranks.sort_unstable();
-    assert_eq!(ranks, [1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4], "biases, keys and values, weights");
+    assert_eq!(splits(&outcome), [1, 3, 3, 4], "bias, keys and values, weight");
 }
 
 #[test]
@@ -101,7 +102,7 @@ fn heads_apart_shared_keys_and_masks_per_head() {
         1e-5,
     );
     check_single_heads(&outcome, 4);
-    assert_eq!(slices(&outcome).len(), 4 + 2 + 2 + 4, "keys and values once for two heads");
+    assert_eq!(splits(&outcome), [3, 4, 4, 4], "the mask has heads, too");
 }
 
 #[test]
@@ -117,11 +118,11 @@ fn one_projection_for_all_three_is_cut_too() {
         1e-5,
     );
     check_single_heads(&outcome, 2);
-    assert_eq!(slices(&outcome), [2; 6]);
+    assert_eq!(splits(&outcome), [2]);
 }
 
 #[test]
-fn what_others_read_is_sliced_where_it_is() {
+fn what_others_read_is_split_where_it_is() {
     let outcome = run_on(
         "split-heads",
         "(%x: f32[1, 6, 3], %w: f32[3, 4]) {
@@ -132,7 +133,7 @@ fn what_others_read_is_sliced_where_it_is() {
         1e-5,
     );
     check_single_heads(&outcome, 2);
-    assert_eq!((slices(&outcome), outcome.count(OpKind::MatMul)), (vec![3, 3], 1));
+    assert_eq!((splits(&outcome), outcome.count(OpKind::MatMul)), (vec![3], 1));
 }
 
 #[test]
@@ -162,5 +163,5 @@ fn channels_may_be_last() {
         1e-5,
     );
     check_single_heads(&outcome, 2);
-    assert_eq!((outcome.count(OpKind::Conv), slices(&outcome)), (2, vec![4, 3, 3, 4, 3, 3]));
+    assert_eq!((outcome.count(OpKind::Conv), splits(&outcome)), (2, vec![3, 3, 4]));
 }
