@@ -13,11 +13,12 @@ use quad_ir::interpret::{Interpreter, NamedTensors, RunError};
 use quad_ir::module::Module;
 use quad_ir::ops::Input;
 use quad_ir::ops::source::Binding;
-use quad_ir::tensor::Tensor;
+use quad_ir::tensor::{Tensor, element_count};
 use quad_ir::types::{Dim, SymId};
 
 use crate::runner::{Observer, PassReport};
 
+use draw::MAX_ELEMENTS;
 pub use draw::{Draw, DrawError};
 
 /// The graph that turns the tensors of an adapter into inputs of the one that runs.
@@ -47,7 +48,8 @@ pub fn absent(input: ValueRef<'_>) -> Option<Tensor> {
     let is_adapter = input.producer().is::<Input>()?.binding == Binding::Adapter;
     let sizes = input.ty().shape.as_known().filter(|_| is_adapter)?;
     let sizes: Option<Vec<usize>> = sizes.iter().map(|size| usize::try_from(*size).ok()).collect();
-    Tensor::zeros(input.ty().dtype, &sizes?).ok()
+    let sizes = sizes.filter(|sizes| element_count(sizes).is_some_and(|count| count <= MAX_ELEMENTS))?;
+    Tensor::zeros(input.ty().dtype, &sizes).ok()
 }
 
 /// Inputs for `module`, drawn from `seed`. Symbolic sizes are those in `sizes`, or 2.

@@ -26,8 +26,8 @@ pub enum DrawError {
     Tensor(#[from] TensorError),
 }
 
-/// Elements of one input beyond which none is drawn.
-const MAX_ELEMENTS: usize = 1 << 28;
+/// Elements of one input beyond which none is drawn, and beyond which no zeros are made.
+pub(super) const MAX_ELEMENTS: usize = 1 << 28;
 
 impl Draw {
     /// A generator that `seed` determines.

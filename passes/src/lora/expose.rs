@@ -128,6 +128,9 @@ pub struct SiteError {
     found: String,
 }
 
+/// Ranks beyond which a branch is more work than any layer is worth.
+const MAX_RANK: u64 = 1 << 16;
+
 const INFO: PassInfo = PassInfo { name: "expose-lora", source: include_str!("expose.rs") };
 
 impl Pass for ExposeLora {
@@ -210,8 +213,9 @@ fn check(graph: &Graph, sites: &[Site]) -> Result<(), SiteError> {
         return Err(site_error(twice[0], None, "it is listed twice".to_owned()));
     }
     for site in sites {
-        if site.rank == 0 {
-            return Err(site_error(&site.path, None, "the rank is 0, expected at least 1".to_owned()));
+        if !(1..=MAX_RANK).contains(&site.rank) {
+            let found = format!("the rank is {}, expected 1 to {MAX_RANK}", site.rank);
+            return Err(site_error(&site.path, None, found));
         }
         let taken = [LORA_A, LORA_B, LORA_SCALE].map(|part| format!("{}.{part}", site.path));
         if let Some(name) = taken.iter().find(|name| graph.find(name).is_some()) {

@@ -45,9 +45,10 @@ mod cut;
 mod names;
 mod pack;
 
-use quad_ir::graph::{Graph, Patch, ValueId};
+use quad_ir::graph::{Graph, Patch, ValueId, ValueRef};
 use quad_ir::module::Module;
 use quad_ir::ops::source::Binding;
+use rustc_hash::FxHashSet;
 
 use super::interface::adapter_inputs;
 use crate::check::PACK;
@@ -107,15 +108,15 @@ impl Pass for HoistAdapter {
 
 /// Whether every input of `main` that depends on an adapter is a slot that `pack` fills, and nothing is left to move.
 fn is_done(main: &Graph, cut: &Cut, pack: &Graph) -> bool {
-    let is_filled = |name: &str| pack.outputs().iter().any(|output| &*output.name == name);
-    let mut inputs = adapter_inputs(main);
-    let all = inputs
-        .all(|input| cut.slots.contains(&input.id()) && input.name().is_some_and(|name| is_filled(name)));
-    all && cut.slots.len() == pack.outputs().len() && cut.moved.is_empty()
+    let filled: FxHashSet<&str> = pack.outputs().iter().map(|output| &*output.name).collect();
+    let slots: FxHashSet<ValueId> = cut.slots.iter().copied().collect();
+    let is_slot = |input: ValueRef<'_>| {
+        slots.contains(&input.id()) && input.name().is_some_and(|name| filled.contains(&**name))
+    };
+    adapter_inputs(main).all(is_slot) && slots.len() == filled.len() && cut.moved.is_empty()
 }
 
-/// Lets `main` read `slots` in place of what they hold, and erases what made that. Whether there was
-/// fuel for it.
+/// Lets `main` read `slots` in place of what they hold, and erases what made that. Whether there was fuel for it.
 fn rewire(
     main: &mut Graph,
     cut: &Cut,
@@ -124,19 +125,22 @@ fn rewire(
     cx: &mut Context,
 ) -> Result<bool, PassError> {
     let mut patch = Patch::new(main, INFO.name);
-    let inputs: Vec<_> = adapter_inputs(main).collect();
-    let mut kept = Vec::new();
+    let inputs: FxHashSet<ValueId> = adapter_inputs(main).map(ValueRef::id).collect();
+    let mut kept = FxHashSet::default();
     for (slot, name) in slots {
-        let value = main.value(*slot);
-        let is_input = inputs.iter().any(|input| input.id() == *slot);
-        if is_input && value.name().is_some_and(|found| **found == **name) {
-            kept.push(*slot);
+        let named = main.find(name);
+        if named.is_some_and(|named| named.id() == *slot && inputs.contains(slot)) {
+            kept.insert(*slot);
             continue;
         }
-        let input = patch.add_input(name, value.ty().clone(), Binding::Adapter)?;
+        if named.is_some_and(|named| !inputs.contains(&named.id())) {
+            let found = format!("a slot is to be called %{name}, which is the name of another value");
+            return Err(PassError::Refused(found));
+        }
+        let input = patch.add_input(name, main.value(*slot).ty().clone(), Binding::Adapter)?;
         patch.replace(*slot, input)?;
     }
-    for input in inputs.iter().filter(|input| !kept.contains(&input.id())) {
+    for input in adapter_inputs(main).filter(|input| !kept.contains(&input.id())) {
         patch.erase(input.producer().id())?;
     }
     for node in &cut.moved {

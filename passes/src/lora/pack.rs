@@ -48,6 +48,9 @@ pub struct Share<'a> {
 /// Sites that a message lists.
 const MAX_LISTED: usize = 5;
 
+/// Elements of a factor beyond which a module is refused: sizes in a file must not exhaust the machine.
+const MAX_ELEMENTS: u64 = 1 << 28;
+
 /// Adapters do not fit a module.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
@@ -117,6 +120,14 @@ pub enum PackError {
         path: String,
         /// The product.
         scale: f64,
+    },
+    /// The module takes more than a machine should be asked for.
+    #[error("site `{path}` takes {types}, which is more than {MAX_ELEMENTS} elements")]
+    TooLarge {
+        /// The site.
+        path: String,
+        /// The type of a factor.
+        types: String,
     },
     /// A factor could not be read.
     #[error("adapter `{adapter}`, site `{path}`: {error}")]
@@ -252,6 +263,12 @@ fn lies_alike(found: &[usize], expected: &[usize]) -> bool {
 
 /// The three tensors of a site.
 fn lay_out(path: &str, types: &SiteTypes, portions: &[Portion<'_>]) -> Result<[Tensor; 3], PackError> {
+    for ty in [&types.lora_a, &types.lora_b] {
+        // Four bytes to an element.
+        if ty.byte_len().is_none_or(|bytes| bytes / 4 > MAX_ELEMENTS) {
+            return Err(PackError::TooLarge { path: path.to_owned(), types: ty.to_string() });
+        }
+    }
     let rank = types.rank() as usize;
     let inner: Vec<usize> =
         std::iter::once(types.channels_in()).chain(types.kernel()).map(|size| size as usize).collect();

@@ -1,7 +1,7 @@
 //! What slots are called: after the tensors of the adapter that they are made of.
 
-use quad_ir::graph::{Graph, ValueId, ValueRef};
-use rustc_hash::FxHashSet;
+use quad_ir::graph::{Graph, NodeId, ValueId, ValueRef};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The name of a slot, and the number of the input of `@pack` that it is called after.
 pub(super) struct SlotName {
@@ -12,7 +12,9 @@ pub(super) struct SlotName {
 /// The names of the slots that `values` of `pack` fill, in order. Each is unique.
 pub(super) fn of(pack: &Graph, values: &[ValueId]) -> Vec<SlotName> {
     let inputs: Vec<ValueRef<'_>> = pack.inputs().collect();
-    let origins: Vec<usize> = values.iter().map(|value| origin(pack.value(*value), &inputs)).collect();
+    let places = inputs.iter().enumerate().map(|(place, input)| (input.producer().id(), place)).collect();
+    let origins: Vec<usize> =
+        values.iter().map(|value| origin(pack.value(*value), &inputs, &places)).collect();
     let mut counts = vec![0usize; inputs.len()];
     for origin in &origins {
         counts[*origin] += 1;
@@ -28,20 +30,24 @@ pub(super) fn of(pack: &Graph, values: &[ValueId]) -> Vec<SlotName> {
     origins.iter().map(|origin| name(*origin)).collect()
 }
 
-/// Which of `all` inputs `value` is called after: the one with as many elements, or else the largest; the first of equals.
-fn origin(value: ValueRef<'_>, all: &[ValueRef<'_>]) -> usize {
+/// Which of `all` inputs, whose `places` these are, `value` is called after: the one with as many elements, or else the
+/// largest; the first of equals.
+fn origin(value: ValueRef<'_>, all: &[ValueRef<'_>], places: &FxHashMap<NodeId, usize>) -> usize {
     let mut seen = FxHashSet::default();
     let mut waiting = vec![value];
+    let mut found: Vec<usize> = Vec::new();
     while let Some(value) = waiting.pop() {
-        if seen.insert(value.producer().id()) {
-            waiting.extend(value.producer().operands().flatten());
+        let node = value.producer();
+        if seen.insert(node.id()) {
+            found.extend(places.get(&node.id()));
+            waiting.extend(node.operands().flatten());
         }
     }
+    found.sort_unstable();
     let size = elements(value);
-    let inputs = || all.iter().enumerate().filter(|(_, input)| seen.contains(&input.producer().id()));
-    let best = inputs().find(|(_, input)| elements(**input) == size);
-    let best = best.or_else(|| inputs().rev().max_by_key(|(_, input)| elements(**input)));
-    best.map_or(0, |(index, _)| index)
+    let best = found.iter().find(|place| elements(all[**place]) == size);
+    let best = best.or_else(|| found.iter().rev().max_by_key(|place| elements(all[**place])));
+    best.copied().unwrap_or(0)
 }
 
 fn elements(value: ValueRef<'_>) -> u64 {

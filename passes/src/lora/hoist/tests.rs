@@ -158,6 +158,23 @@ fn a_graph_without_adapter_inputs_is_left_alone() {
 }
 
 #[test]
+fn a_slot_does_not_take_the_name_of_another_value() {
+    let mut module = parse(
+        "graph @g(%x: f32[2, 4], %q.lora_B: f32[4, 2] adapter) {
+           %sizes = weight [2, 2] : i64[2]
+           %a, %b = split(%q.lora_B, %sizes) {axis = 0} : f32[2, 2], f32[2, 2]
+           %q.lora_B.1 = matmul(%a, %x) : f32[2, 4]
+           %y = matmul(%b, %q.lora_B.1) : f32[2, 4]
+           return \"y\" = %y
+         }",
+    );
+    let before = module.graphs[0].nodes().count();
+    let error = HoistAdapter.run_module(&mut module, &mut Context::default()).expect_err("the name is taken");
+    assert!(error.to_string().contains("%q.lora_B.1"), "{error}");
+    assert_eq!((module.graphs.len(), module.graphs[0].nodes().count()), (1, before));
+}
+
+#[test]
 fn without_fuel_nothing_changes() {
     let text = "graph @g(%x: f32[3, 2], %q.lora_A: f32[4, 2] adapter) {
            %0 = transpose(%q.lora_A) {perm = [1, 0]} : f32[2, 4]

@@ -100,3 +100,16 @@ fn no_site_is_left_out_in_silence() {
     let fine = adapter("a", 1, 1.0);
     assert!(matches!(pack(&nothing, &[share(&fine, 1.0)]), Err(PackError::NotExposed)));
 }
+
+#[test]
+fn sizes_that_would_exhaust_the_machine_are_refused() {
+    let text = "quad 1
+
+        graph @main(%x: f32[2], %fc.lora_A: f32[1000000000, 200] adapter, %fc.lora_B: f32[3, 1000000000] adapter,
+            %fc.lora_scale: f32[1000000000] adapter) {
+          return \"x\" = %x
+        }";
+    let module = text::parse(text, &NoWeights).unwrap_or_else(|error| panic!("{}", error.show()));
+    let error = pack(&module, &[]).expect_err("800 GB").to_string();
+    assert!(error.contains("site `fc` takes f32[1000000000, 200]"), "{error}");
+}
