@@ -15,6 +15,7 @@
 mod adapters;
 mod commands;
 mod exit;
+mod lifted;
 mod open;
 mod output;
 mod packed;

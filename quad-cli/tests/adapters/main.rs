@@ -250,13 +250,16 @@ fn a_model_exported_with_its_adapter_becomes_what_the_base_becomes() {
     ] {
         let adapter = format!("{task}/kohya/{task}.safetensors");
         let from_base = bench.expose(base, &[&adapter], &[]);
-        let from_unmerged = bench.expose(unmerged, &[], &[]);
+        let lifted = bench.path("lifted.safetensors");
+        let from_unmerged = bench.expose(unmerged, &[], &["--lifted", &lifted.display().to_string()]);
         assert_eq!(bench::interface(&from_base), bench::interface(&from_unmerged), "{unmerged}");
         let adapter = lora(&adapter);
         let one = bench.run(&from_base, &[adapter.as_os_str()], "0");
         let other = bench.run(&from_unmerged, &[adapter.as_os_str()], "0");
         close(&other, &one, 1e-5, unmerged);
         close(&one, &bench.expected(task, "0"), SINGLE_PRECISION, unmerged);
+        let from_model = bench.run(&from_unmerged, &[lifted.as_os_str()], "0");
+        close(&from_model, &one, 1e-5, &format!("{unmerged} with its own adapter"));
         // The adapter in the model is left out when another one is given.
         let swapped = bench.run(&bench::model(unmerged), &[lora("taskC/peft").as_os_str()], "0");
         close(&swapped, &bench.expected("taskC", "0"), SINGLE_PRECISION, &format!("{unmerged} with taskC"));

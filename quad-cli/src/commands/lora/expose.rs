@@ -14,8 +14,8 @@ use serde::Serialize;
 use crate::adapters::{self, Prepared, Rank, Settings};
 use crate::exit::{Failure, Outcome};
 use crate::open::{self, Format};
-use crate::output;
 use crate::table::counted;
+use crate::{lifted, output};
 
 /// Write a model whose adapted layers take their LoRA weights as inputs.
 ///
@@ -27,6 +27,7 @@ use crate::table::counted;
 #[command(after_help = "Examples:
   quad lora expose unet.onnx --adapter style.safetensors -o unet.quad
   quad lora expose unet.onnx --adapter edit=edit/ --adapter style=style.safetensors --rank 16 --strength input -o unet.quad
+  quad lora expose unet_with_style.onnx --lifted style.safetensors -o unet.quad
   quad lora expose unet.onnx --adapter pipeline.safetensors --allow-unused 'text_encoder.*' -o exposed.onnx")]
 pub(crate) struct Arguments {
     /// The model, .onnx or .quad.
@@ -53,6 +54,9 @@ pub(crate) struct Arguments {
     /// Sites of adapters that the model may lack, with * for any text. May be given several times.
     #[arg(long, value_name = "PATTERN")]
     allow_unused: Vec<String>,
+    /// A file to write the adapter to that the model was exported with.
+    #[arg(long, value_name = "OUT.safetensors")]
+    lifted: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -115,6 +119,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     if report.sites.is_empty() {
         let found = "there is nothing to expose: give --adapter, or a model that was exported with one";
         return Err(Failure::message(found));
+    }
+    match (&arguments.lifted, &prepared.lifted) {
+        (Some(path), Some(adapter)) => lifted::write(path, adapter).map_err(Failure::input)?,
+        (Some(_), None) => {
+            return Err(Failure::message("--lifted: the model was not exported with an adapter".to_owned()));
+        }
+        (None, _) => {}
     }
     match format {
         Format::Text => text::write_files(&arguments.output, &prepared.module).map_err(Failure::input)?,
