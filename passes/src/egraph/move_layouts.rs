@@ -27,7 +27,7 @@ use quad_ir::attr::{AttrError, AttrVisitor};
 use quad_ir::graph::Graph;
 
 use super::rules::{reshape, transpose};
-use super::{ElementCosts, Limits, Search, optimize};
+use super::{ElementCosts, Limits, Rule, Search, optimize};
 use crate::context::Context;
 use crate::pass::{Pass, PassError, PassInfo};
 
@@ -37,6 +37,9 @@ pub struct MoveLayouts {
     /// How far to search.
     pub limits: Limits,
 }
+
+/// What is equal, by topic: for targets that search by their own costs, with [`optimize`].
+pub const RULES: &[&[Rule]] = &[transpose::MERGES, transpose::MOVES, reshape::MERGES, reshape::MOVES];
 
 const INFO: PassInfo = PassInfo { name: "move-layouts", source: include_str!("move_layouts.rs") };
 
@@ -50,12 +53,7 @@ impl Pass for MoveLayouts {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
-        let search = Search {
-            name: INFO.name,
-            rules: &[transpose::MERGES, transpose::MOVES, reshape::MERGES, reshape::MOVES],
-            costs: &ElementCosts,
-            limits: self.limits,
-        };
+        let search = Search { name: INFO.name, rules: RULES, costs: &ElementCosts, limits: self.limits };
         optimize(graph, &search, cx)
     }
 }

@@ -34,7 +34,7 @@ use quad_ir::attr::{AttrError, AttrVisitor};
 use quad_ir::graph::Graph;
 
 use super::rules::{algebra, reshape, scale, transpose};
-use super::{ElementCosts, Limits, Search, optimize};
+use super::{ElementCosts, Limits, Rule, Search, optimize};
 use crate::context::Context;
 use crate::pass::{Pass, PassError, PassInfo};
 
@@ -44,6 +44,10 @@ pub struct MoveScales {
     /// How far to search.
     pub limits: Limits,
 }
+
+/// What is equal, by topic: for targets that search by their own costs, with [`optimize`].
+pub const RULES: &[&[Rule]] =
+    &[algebra::NEUTRAL, scale::MERGES, scale::MOVES, transpose::MERGES, reshape::MERGES];
 
 const INFO: PassInfo = PassInfo { name: "move-scales", source: include_str!("move_scales.rs") };
 
@@ -57,12 +61,7 @@ impl Pass for MoveScales {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
-        let search = Search {
-            name: INFO.name,
-            rules: &[algebra::NEUTRAL, scale::MERGES, scale::MOVES, transpose::MERGES, reshape::MERGES],
-            costs: &ElementCosts,
-            limits: self.limits,
-        };
+        let search = Search { name: INFO.name, rules: RULES, costs: &ElementCosts, limits: self.limits };
         optimize(graph, &search, cx)
     }
 }

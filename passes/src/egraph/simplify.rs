@@ -28,7 +28,7 @@ use quad_ir::attr::{AttrError, AttrVisitor};
 use quad_ir::graph::Graph;
 
 use super::rules::{algebra, scale};
-use super::{ElementCosts, Limits, Search, optimize};
+use super::{ElementCosts, Limits, Rule, Search, optimize};
 use crate::context::Context;
 use crate::pass::{Pass, PassError, PassInfo};
 
@@ -38,6 +38,9 @@ pub struct Simplify {
     /// How far to search.
     pub limits: Limits,
 }
+
+/// What is equal, by topic: for targets that search by their own costs, with [`optimize`].
+pub const RULES: &[&[Rule]] = &[algebra::NEUTRAL, algebra::RULES, scale::MERGES];
 
 const INFO: PassInfo = PassInfo { name: "simplify", source: include_str!("simplify.rs") };
 
@@ -51,12 +54,7 @@ impl Pass for Simplify {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
-        let search = Search {
-            name: INFO.name,
-            rules: &[algebra::NEUTRAL, algebra::RULES, scale::MERGES],
-            costs: &ElementCosts,
-            limits: self.limits,
-        };
+        let search = Search { name: INFO.name, rules: RULES, costs: &ElementCosts, limits: self.limits };
         optimize(graph, &search, cx)
     }
 }
