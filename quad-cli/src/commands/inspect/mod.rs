@@ -10,6 +10,9 @@ use crate::table::{Align, Table, bytes, counted, grouped};
 use crate::{open, output};
 use facts::{Facts, Lora, Value};
 
+/// Characters of an entry of a model's metadata that are shown.
+const METADATA: usize = 80;
+
 /// Show what a model takes and gives, what it consists of and where it comes from.
 ///
 /// Weights are not read, so a model of several gigabytes is shown at once.
@@ -46,13 +49,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// The beginning of the first line of `value`, which may be a whole document or a list of every layer.
+fn beginning(value: &str) -> String {
+    let line = value.lines().next().unwrap_or_default();
+    match line.char_indices().nth(METADATA) {
+        Some((end, _)) => format!("{}..", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
 fn print(facts: &Facts, out: &mut dyn Write) -> io::Result<()> {
     use Align::{Left, Right};
     let mut head = Table::new(&[Left, Left]);
     head.row(["graph", &format!("@{}, {}", facts.graph, counted(facts.nodes, "node"))]);
     for (key, value) in &facts.metadata {
-        // A value may be a whole document; its first line is enough here.
-        head.row([key.as_str(), value.lines().next().unwrap_or_default()]);
+        head.row([key.clone(), beginning(value)]);
     }
     head.print("  ", out)?;
     print_values("inputs", &facts.inputs, out)?;
