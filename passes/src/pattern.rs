@@ -3,7 +3,7 @@
 use quad_ir::dtype::DType;
 use quad_ir::graph::{NodeRef, ValueRef};
 use quad_ir::ops::layout::{DataLayout, layout_of};
-use quad_ir::ops::{Cast, OpTraits, OpVariant, Transpose};
+use quad_ir::ops::{Cast, DequantizeLinear, OpTraits, OpVariant, Transpose};
 use smallvec::SmallVec;
 
 use crate::rule::{Skip, because};
@@ -42,9 +42,10 @@ pub fn sizes(value: ValueRef<'_>) -> Option<SmallVec<[u64; 6]>> {
     value.ty().shape.as_known()
 }
 
-/// Whether the elements of `value` are known before the graph runs: it is a weight, or computed from sizes alone.
+/// Whether the elements of `value` are known before the graph runs: it is a weight, or computed from sizes alone. A
+/// constant that is stored in fewer bits is none: what it becomes would take more.
 pub fn is_constant(value: ValueRef<'_>) -> bool {
-    value.weight().is_some() || value.constant().is_some()
+    value.weight().is_some() || (value.constant().is_some() && made_by::<DequantizeLinear>(value).is_none())
 }
 
 /// For each axis of the result of `transpose`, the axis of its operand `x`.

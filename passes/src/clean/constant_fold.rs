@@ -5,6 +5,9 @@
 //! constants of more than 1024 elements becomes a recipe: its bytes are made when the graph is written, one tensor at a
 //! time, and no earlier.
 //!
+//! Constants that are stored in fewer bits stay so: `dequantize_linear` of one, and what is computed from that, is left to
+//! be computed when the graph runs, unless `quantized` asks for it.
+//!
 //! A constant that would take more than `max-growth` bytes above what its operands take is left to be computed when the
 //! graph runs: a mask that one number is stretched to would make the file larger than the model.
 //!
@@ -31,9 +34,10 @@
 
 use quad_ir::attr::{AttrError, AttrVisitor};
 use quad_ir::graph::{Graph, NodeId, NodeRef, Patch, ValueRef};
-use quad_ir::ops::{Input, OpTraits, Slice, Split, Weight};
+use quad_ir::ops::{DequantizeLinear, Input, OpTraits, Slice, Split, Weight};
 use quad_ir::tensor::Tensor;
 use quad_ir::weights::WeightId;
+use rustc_hash::FxHashSet;
 
 use crate::context::{Context, Place};
 use crate::pass::{Fault, Pass, PassError, PassInfo};
@@ -45,11 +49,13 @@ use crate::rule::{Skip, because};
 pub struct ConstantFold {
     /// Bytes that a constant may take above what its operands take.
     pub max_growth: u64,
+    /// Whether constants that are stored in fewer bits are written out.
+    pub quantized: bool,
 }
 
 impl Default for ConstantFold {
     fn default() -> Self {
-        Self { max_growth: 1 << 20 }
+        Self { max_growth: 1 << 20, quantized: false }
     }
 }
 
@@ -61,20 +67,46 @@ impl Pass for ConstantFold {
     }
 
     fn options(&mut self, visitor: &mut dyn AttrVisitor) -> Result<(), AttrError> {
-        visitor.attr("max-growth", &mut self.max_growth)
+        visitor.attr("max-growth", &mut self.max_growth)?;
+        visitor.attr("quantized", &mut self.quantized)
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
+        let kept = if self.quantized { FxHashSet::default() } else { quantized_constants(graph) };
         // From the readers up: what only a folded value needed goes with it and is not folded itself.
-        for node in graph.topo().into_iter().rev() {
+        for node in graph.topo().into_iter().rev().filter(|node| !kept.contains(node)) {
             attempt(graph, node, cx, fold_known)?;
         }
         // From the operands down: a recipe is made of what became a constant before it.
         for node in graph.topo() {
-            attempt(graph, node, cx, |node, patch| self.fold_constants(node, patch))?;
+            attempt(graph, node, cx, |node, patch| {
+                if kept.contains(&node.id()) {
+                    return Err(because(node, "its constant is stored in fewer bits"));
+                }
+                self.fold_constants(node, patch)
+            })?;
         }
         Ok(())
     }
+}
+
+/// The nodes that compute with constants in the clear that are stored in fewer bits.
+fn quantized_constants(graph: &Graph) -> FxHashSet<NodeId> {
+    let mut found = FxHashSet::default();
+    for node in graph.topo().into_iter().map(|node| graph.node(node)) {
+        let mut operands = node.operands().flatten();
+        let begins = node.is::<DequantizeLinear>().is_some();
+        let goes_on = node.operands().flatten().any(|operand| found.contains(&operand.producer().id()));
+        let is_constant = |operand: ValueRef<'_>| {
+            operand.weight().is_some()
+                || operand.constant().is_some()
+                || found.contains(&operand.producer().id())
+        };
+        if (begins || goes_on) && operands.all(is_constant) {
+            found.insert(node.id());
+        }
+    }
+    found
 }
 
 /// Makes the change that `fold` proposes at `node`, if that is still there.
@@ -149,7 +181,7 @@ impl ConstantFold {
         if let Some(split) = node.is::<Split>() {
             return fold_split(node, split, patch);
         }
-        if node.results().filter(is_wanted).any(|result| result.port() > 0) || node.results().len() > 1 {
+        if node.results().len() > 1 {
             return Err(because(node, "a recipe has one result, and it has several"));
         }
         let weight = patch.weights_mut().derive(node.op().clone(), &operands)?;
