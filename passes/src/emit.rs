@@ -1,11 +1,11 @@
 //! What rules add to a patch most often, in one call each.
 
 use quad_ir::dtype::DType;
-use quad_ir::graph::{AddError, Patch, ValueId};
+use quad_ir::graph::{AddError, Patch, ValueId, ValueRef};
 use quad_ir::ops::{Op, Reshape, Slice, Transpose};
-use quad_ir::tensor::Tensor;
+use quad_ir::tensor::{Tensor, TensorError};
 use quad_ir::types::{Known, TensorType};
-use quad_ir::weights::WeightError;
+use quad_ir::weights::{WeightError, WeightId};
 
 /// Short forms of [`Patch::add_value`].
 pub trait Emit {
@@ -47,14 +47,7 @@ impl Emit for Patch<'_> {
     }
 
     fn scalar(&mut self, dtype: DType, value: f64) -> Result<ValueId, AddError> {
-        let tensor = if dtype == DType::F64 {
-            Ok(Tensor::scalar(value))
-        } else if dtype.integer_range().is_some() {
-            Tensor::from_i64(dtype, &[], vec![value as i64])
-        } else {
-            Tensor::from_f32(dtype, &[], &[value as f32])
-        };
-        self.add_constant(&tensor.map_err(WeightError::from)?)
+        self.add_constant(&scalar(dtype, value).map_err(WeightError::from)?)
     }
 
     fn reshape(&mut self, x: ValueId, sizes: &[i64]) -> Result<ValueId, AddError> {
@@ -134,4 +127,24 @@ fn derived_with(patch: &mut Patch<'_>, op: Op, x: ValueId, lists: &[&[i64]]) -> 
     }
     let weight = patch.weights_mut().derive(op, &from)?;
     patch.add_weight(weight)
+}
+
+/// A tensor without axes.
+pub fn scalar(dtype: DType, value: f64) -> Result<Tensor, TensorError> {
+    if dtype == DType::F64 {
+        Ok(Tensor::scalar(value))
+    } else if dtype.integer_range().is_some() {
+        Tensor::from_i64(dtype, &[], vec![value as i64])
+    } else {
+        Tensor::from_f32(dtype, &[], &[value as f32])
+    }
+}
+
+/// A constant as a weight: the one it is, or what is known of it; `None` for any other value. No node is added.
+pub fn weight_of(value: ValueRef<'_>, patch: &mut Patch<'_>) -> Result<Option<WeightId>, WeightError> {
+    match (value.weight(), value.constant()) {
+        (Some(weight), _) => Ok(Some(weight)),
+        (None, Some(elements)) => patch.weights_mut().add_tensor(elements).map(Some),
+        (None, None) => Ok(None),
+    }
 }

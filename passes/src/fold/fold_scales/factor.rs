@@ -7,6 +7,7 @@ use quad_ir::tensor::Tensor;
 use quad_ir::types::Dim;
 use quad_ir::weights::{WeightError, WeightId};
 
+use crate::emit::weight_of;
 use crate::pattern::{both_ways, is_constant};
 use crate::rule::{Skip, because};
 
@@ -72,7 +73,7 @@ impl<'g> Factor<'g> {
 
     /// The constant with `sizes`, as a weight.
     pub(super) fn sized(&self, sizes: &[u64], patch: &mut Patch<'_>) -> Result<WeightId, Skip> {
-        let constant = weight_of(self.constant, patch)?;
+        let constant = weight_of(self.constant, patch)?.ok_or(Skip::NoMatch)?;
         if self.constant.ty().shape.iter().map(Dim::known).eq(sizes.iter().map(|size| Some(*size))) {
             return Ok(constant);
         }
@@ -109,14 +110,5 @@ impl<'g> Factor<'g> {
             return Ok(());
         }
         Err(because(node, "its factor is not known to keep weights of f16 in range"))
-    }
-}
-
-/// A constant as a weight: the one it is, or what is known of it.
-pub(super) fn weight_of(value: ValueRef<'_>, patch: &mut Patch<'_>) -> Result<WeightId, Skip> {
-    match (value.weight(), value.constant()) {
-        (Some(weight), _) => Ok(weight),
-        (None, Some(elements)) => Ok(patch.weights_mut().add_tensor(elements)?),
-        (None, None) => Err(Skip::NoMatch),
     }
 }

@@ -4,8 +4,9 @@ use quad_ir::graph::{NodeRef, Patch, ValueRef};
 use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::{Op, OpKind};
 
-use super::factor::{Along, Factor, weight_of};
+use super::factor::{Along, Factor};
 use super::rebuilt;
+use crate::emit::weight_of;
 use crate::pattern::{is_constant, only_read_by};
 use crate::rule::{Rule, Skip, because};
 
@@ -85,7 +86,7 @@ impl<'g> Linear<'g> {
         if let Some(axis) = axis {
             sizes[axis] = self.weight.ty().shape[axis].known().ok_or(Skip::NoMatch)?;
         }
-        let weight = weight_of(self.weight, patch)?;
+        let weight = weight_of(self.weight, patch)?.ok_or(Skip::NoMatch)?;
         factor.apply(weight, &sizes, patch)
     }
 
@@ -134,7 +135,7 @@ impl Rule for ScaleAfterLinear {
             }
             // The channels are the last axis of a bias, or the only one.
             let sizes: Vec<u64> = axis.iter().map(|_| factor.sizes()[linear.output.0]).collect();
-            let bias = weight_of(bias, patch)?;
+            let bias = weight_of(bias, patch)?.ok_or(Skip::NoMatch)?;
             let bias = factor.apply(bias, &sizes, patch)?;
             changed.push((linear.bias_name, patch.add_weight(bias)?));
         }

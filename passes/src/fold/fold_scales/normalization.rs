@@ -4,8 +4,9 @@ use quad_ir::graph::{NodeRef, Patch, ValueId};
 use quad_ir::ops::layout::{DataLayout, layout_of};
 use quad_ir::ops::{Neg, Op, OpKind};
 
-use super::factor::{Along, Factor, weight_of};
+use super::factor::{Along, Factor};
 use super::rebuilt;
+use crate::emit::weight_of;
 use crate::pattern::{axis_of, is_constant, only_read_by};
 use crate::rule::{FnRule, Skip, because};
 
@@ -39,7 +40,7 @@ fn scale_after_normalization(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result
     for name in names {
         match norm.operand(name) {
             Some(parameter) if is_constant(parameter) => {
-                let parameter = weight_of(parameter, patch)?;
+                let parameter = weight_of(parameter, patch)?.ok_or(Skip::NoMatch)?;
                 let parameter = factor.apply(parameter, &sizes, patch)?;
                 changed.push((*name, patch.add_weight(parameter)?));
             }
