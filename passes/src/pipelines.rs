@@ -23,7 +23,7 @@ pub const PIPELINES: &[NamedPipeline] = &[
         // Heads are split while projections are products: results may then be added up, too. Convolutions would be
         // split as well, to the same graph. Attention of one head stays one operation; a target that has no such
         // operation lowers it. What depends on inputs that are bound earlier moves out twice: before, so that products
-        // with factors are products with inputs, and after, with what became of the factors.
+        // with factors are products with inputs, and after, with what became of the factors: kernels with channels last.
         text: "float,split-projections,split-heads,separate-heads,clean,hoist-adapter,linear-to-conv,fuse-conv-bias,clean,\
                layout,clean,rank4,clean,hoist-adapter,clean",
     },

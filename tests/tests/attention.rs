@@ -3,18 +3,12 @@
 //! Models with low-rank branches are taken twice: as they are, and with the weights of the branches as inputs that are
 //! given when the graph runs.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use libtest_mimic::{Arguments, Failed, Trial};
-use quad_frontends::adapter::branches;
-use quad_ir::graph::{Graph, NodeRef, Patch, ValueRef};
-use quad_ir::interpret::NamedTensors;
+use quad_ir::graph::{Graph, NodeRef, ValueRef};
 use quad_ir::module::Module;
 use quad_ir::ops::source::Binding;
-use quad_ir::ops::{Attention, Input, Op, Transpose};
-use quad_ir::tensor::Tensor;
-use quad_passes::check::{Checker, draw_inputs};
+use quad_ir::ops::{Attention, Input, Op};
+use quad_passes::check::Checker;
 use quad_passes::pipeline::Pipeline;
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, Observer, RunOptions};
@@ -92,42 +86,6 @@ fn cuts_adapter(node: NodeRef<'_>) -> bool {
     cuts && input.is_some_and(|input| input.binding == Binding::Adapter)
 }
 
-/// Makes inputs of the weights of all low-rank branches of `graph`.
-fn give_branches_when_it_runs(graph: &mut Graph) {
-    let branches = branches::find(graph);
-    let mut patch = Patch::new(graph, "test");
-    for (number, branch) in branches.iter().enumerate() {
-        for (name, node) in [("a", branch.down), ("b", branch.up)] {
-            let weight = graph.node(node).operands().flatten().find_map(weight_behind).expect("a weight");
-            let input = patch.add_input(&format!("{name}{number}"), weight.ty().clone(), Binding::Adapter);
-            patch.replace(weight.id(), input.expect("an input")).expect("the weight is read");
-        }
-    }
-    patch.erase_unread();
-    let edit = patch.finish().expect("inputs replace weights");
-    graph.apply(edit).expect("nothing changed in between");
-}
-
-/// The weight that `value` is, or is a transpose of.
-fn weight_behind(value: ValueRef<'_>) -> Option<ValueRef<'_>> {
-    let node = value.producer();
-    let source = node.is::<Transpose>().and_then(|_| node.operand("x")).unwrap_or(value);
-    source.weight().map(|_| source)
-}
-
-/// The inputs of the first sample for `module`. Those of adapters are drawn, and small, as adapters are.
-fn inputs(model: &Model, module: &Module) -> Result<NamedTensors, Failed> {
-    let original = model.import()?;
-    let mut inputs = model.inputs(&original, model.cases.first().ok_or("a model has a case")?)?;
-    for (name, drawn) in draw_inputs(module, 1, &BTreeMap::new())? {
-        if let Entry::Vacant(place) = inputs.entry(name) {
-            let small: Vec<f32> = drawn.to_f32()?.iter().map(|x| x / 10.0).collect();
-            place.insert(Tensor::from_f32(drawn.dtype(), drawn.sizes(), &small)?);
-        }
-    }
-    Ok(inputs)
-}
-
 fn run(passes: &str, module: &mut Module, observers: &mut [&mut dyn Observer]) -> Result<(), Failed> {
     let pipeline = Pipeline::parse(passes, &Registry::standard())?;
     runner::run(&pipeline, module, &RunOptions::default(), observers)?;
@@ -137,7 +95,7 @@ fn run(passes: &str, module: &mut Module, observers: &mut [&mut dyn Observer]) -
 /// Runs the passes on `module`, which is `model`, and checks what they find and that the results stay the same.
 fn prove(model: &Model, mut module: Module) -> Result<(), Failed> {
     let allowed = if model.is_half() { HALF_PRECISION } else { SINGLE_PRECISION };
-    let mut checker = Checker::new(&module, inputs(model, &module)?, allowed)?;
+    let mut checker = Checker::new(&module, models::inputs_of(model, &module)?, allowed)?;
     let mut counts = vec![count(&module)];
     for pass in PASSES {
         run(pass, &mut module, &mut [&mut checker])?;
@@ -167,7 +125,7 @@ fn check(model: &Model, branches_as_inputs: bool) -> Result<(), Failed> {
     let mut module = model.import()?;
     run(CLEAN, &mut module, &mut [])?;
     if branches_as_inputs {
-        module.graphs.iter_mut().for_each(give_branches_when_it_runs);
+        module.graphs.iter_mut().for_each(models::give_branches_when_it_runs);
     }
     prove(model, module)
 }
