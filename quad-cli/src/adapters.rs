@@ -2,10 +2,11 @@
 //!
 //! Readers and matching are in `quad-frontends`, the graph's side in `quad-passes`; this is where they meet.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use quad_frontends::adapter::branches;
-use quad_frontends::adapter::matching::{self, MatchError, MatchOptions, SiteRef};
+use quad_frontends::adapter::matching::{self, MatchError, MatchOptions, Matches, SiteRef};
 use quad_frontends::adapter::{self, AdapterError, AdapterSite, Component, ReadOptions};
 use quad_frontends::data::safetensors::{SafeTensorsError, SafeTensorsFile};
 use quad_ir::graph::Graph;
@@ -133,45 +134,66 @@ pub(crate) fn prepare(
     if !interface.sites.is_empty() {
         return by_path(module, &interface, adapters, settings);
     }
-    let only = module.graphs.len() == 1;
-    let main = module.graphs.iter_mut().find(|graph| only || &**graph.name() == "main");
-    let graph = main.ok_or(AdapterFailure::NoMain)?;
+    let graph = main_mut(&mut module).ok_or(AdapterFailure::NoMain)?;
     let mut cx = Context::default();
     let lifted = lift_branches(graph, &mut cx)?;
-    let options = match_options(settings);
-    let matches = matching::match_sites(graph, adapters, &options)?;
+    let matches = matching::match_sites(graph, adapters, &match_options(settings))?;
     let mut notes = matches.notes.clone();
     notes.extend(matches.unused.iter().map(|unused| unused_note(adapters, unused.site, &unused.pattern)));
-    let mut given: Vec<Adapter> = adapters.iter().map(|adapter| empty(&adapter.name)).collect();
-    let mut sites: Vec<Site> = lifted.as_ref().map_or_else(Vec::new, |lifted| lifted.sites.clone());
+    let found = lifted.as_ref().map_or(&[][..], |lifted| &lifted.sites);
+    let sites = sites(found, &matches, adapters, settings.rank)?;
+    let modules = matching::modules(graph, Component::Unnamed);
+    expose::expose(graph, &sites, settings.options, &mut cx)?;
+    interface::set_modules(graph, modules.paths(Component::Unnamed));
+    graph.compact();
+    let adapters = fitted(&matches, adapters)?;
+    Ok(Prepared { module, adapters, lifted: lifted.map(|lifted| lifted.adapter), notes })
+}
+
+/// The graph of `module` that runs.
+fn main_mut(module: &mut Module) -> Option<&mut Graph> {
+    let only = module.graphs.len() == 1;
+    module.graphs.iter_mut().find(|graph| only || &**graph.name() == "main")
+}
+
+/// The sites of a model: those `found` in it and those that adapters match, by path.
+fn sites(
+    found: &[Site],
+    matches: &Matches,
+    adapters: &[adapter::Adapter],
+    rank: Rank,
+) -> Result<Vec<Site>, AdapterFailure> {
+    let mut sites: BTreeMap<&str, Site> =
+        found.iter().map(|site| (site.path.as_str(), site.clone())).collect();
     for target in &matches.targets {
-        let mut ranks = Vec::new();
+        let ranks = target.sites.iter().map(|place| adapters[place.adapter].sites[place.site].rank() as u64);
+        let needed = match rank {
+            Rank::Sum => ranks.sum(),
+            Rank::Largest | Rank::Fixed(_) => ranks.max().unwrap_or(0),
+        };
+        let layers = target.nodes.iter().map(|product| product.node).collect();
+        let site = sites.entry(&target.path).or_insert(Site { path: target.path.clone(), layers, rank: 0 });
+        site.rank = site.rank.max(needed);
+    }
+    let mut sites: Vec<Site> = sites.into_values().collect();
+    set_ranks(&mut sites, rank)?;
+    Ok(sites)
+}
+
+/// The adapters with the paths of the model, and with factors that lie as its layers need them.
+fn fitted(matches: &Matches, adapters: &[adapter::Adapter]) -> Result<Vec<Adapter>, AdapterFailure> {
+    let mut fitted: Vec<Adapter> = adapters.iter().map(|adapter| empty(&adapter.name)).collect();
+    for target in &matches.targets {
         for place in &target.sites {
             let adapter = &adapters[place.adapter];
             let site = &adapter.sites[place.site];
             let (lora_a, lora_b) =
                 matching::fitted(target, site).map_err(|error| tensor_failure(&adapter.name, site, error))?;
-            let scale = vec![site.scale; site.rank()];
-            given[place.adapter].sites.push(Factors { path: target.path.clone(), lora_a, lora_b, scale });
-            ranks.push(site.rank() as u64);
-        }
-        let rank = match settings.rank {
-            Rank::Sum => ranks.iter().sum(),
-            _ => ranks.iter().copied().max().unwrap_or(0),
-        };
-        let layers = target.nodes.iter().map(|product| product.node).collect();
-        match sites.iter_mut().find(|site| site.path == target.path) {
-            Some(site) => site.rank = site.rank.max(rank),
-            None => sites.push(Site { path: target.path.clone(), layers, rank }),
+            let (path, scale) = (target.path.clone(), vec![site.scale; site.rank()]);
+            fitted[place.adapter].sites.push(Factors { path, lora_a, lora_b, scale });
         }
     }
-    sites.sort_by(|a, b| a.path.cmp(&b.path));
-    set_ranks(&mut sites, settings.rank)?;
-    let modules = matching::modules(graph, Component::Unnamed);
-    expose::expose(graph, &sites, settings.options, &mut cx)?;
-    interface::set_modules(graph, modules.paths(Component::Unnamed));
-    graph.compact();
-    Ok(Prepared { module, adapters: given, lifted: lifted.map(|lifted| lifted.adapter), notes })
+    Ok(fitted)
 }
 
 /// Moves what depends on the adapter alone into `@pack`.

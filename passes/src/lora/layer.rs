@@ -44,6 +44,26 @@ impl LayerKind {
     }
 }
 
+impl LayerKind {
+    /// Whether both go over what they read in the same way: products, or convolutions with kernels of the same sizes, the
+    /// same strides, pads and dilations.
+    pub fn slides_like(&self, other: &Self) -> bool {
+        let (Self::Conv { kernel, op }, Self::Conv { kernel: other_kernel, op: other }) = (self, other)
+        else {
+            return self == other;
+        };
+        // Nothing stands for the usual number on each axis.
+        let same = |a: &[u64], b: &[u64], usual: u64| {
+            let all = |list: &[u64]| list.iter().all(|number| *number == usual);
+            a == b || (all(a) && all(b))
+        };
+        kernel == other_kernel
+            && same(&op.strides, &other.strides, 1)
+            && same(&op.dilations, &other.dilations, 1)
+            && same(&op.pads, &other.pads, 0)
+    }
+}
+
 impl<'g> Layer<'g> {
     /// The layer that `node` is; an error says what is in the way.
     pub fn of(node: NodeRef<'g>) -> Result<Self, String> {

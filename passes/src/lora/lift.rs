@@ -125,34 +125,35 @@ fn factors(graph: &Graph, path: &str, branches: &[&Branch]) -> Result<Factors, P
     let mut down = Vec::new();
     let mut columns: Vec<(usize, Vec<f32>)> = Vec::new();
     let mut scale = Vec::new();
-    let mut inner = Vec::new();
-    let mut out = 0;
+    let Some(first) = branches.first() else {
+        return Err(PassError::Refused(format!("module `{path}` has no branch")));
+    };
+    let base = layer(graph.node(first.layer))?;
     for branch in branches {
-        let (a, b) = (graph.node(branch.down), graph.node(branch.up));
-        let (a_layer, b_layer) = (layer(a)?, layer(b)?);
-        let rank = a_layer.channels_out as usize;
-        inner = std::iter::once(a_layer.channels_in).chain(a_layer.kind.kernel().iter().copied()).collect();
-        out = b_layer.channels_out as usize;
-        down.extend(rows(a, &a_layer)?);
-        columns.push((rank, rows(b, &b_layer)?));
+        let (a, b) = (layer(graph.node(branch.down))?, layer(graph.node(branch.up))?);
+        if !a.kind.slides_like(&base.kind) || a.channels_in != base.channels_in {
+            return Err(refused(a.node, "it does not reduce what its layer reads as the layer would"));
+        }
+        if b.channels_out != base.channels_out || b.channels_in != a.channels_out {
+            return Err(refused(b.node, "it does not lead to the channels of its layer"));
+        }
+        let rank = a.channels_out as usize;
+        down.extend(rows(&a)?);
+        columns.push((rank, rows(&b)?));
         scale.extend(std::iter::repeat_n(branch.scale, rank));
     }
-    let rank = scale.len();
+    let (rank, out) = (scale.len(), base.channels_out as usize);
     let mut up = Vec::with_capacity(out * rank);
     for row in 0..out {
         for (width, elements) in &columns {
             up.extend_from_slice(&elements[row * width..(row + 1) * width]);
         }
     }
-    let sizes: Vec<usize> =
-        std::iter::once(rank).chain(inner.into_iter().map(|size| size as usize)).collect();
+    let inner = std::iter::once(base.channels_in).chain(base.kind.kernel().iter().copied());
+    let sizes: Vec<usize> = std::iter::once(rank).chain(inner.map(|size| size as usize)).collect();
     let tensor = |sizes: &[usize], elements: Vec<f32>| {
-        let found = elements.len();
-        Tensor::from_vec(sizes, elements).map_err(|_| {
-            PassError::Refused(format!(
-                "module `{path}`: its branches have {found} elements, expected {sizes:?}"
-            ))
-        })
+        let tensor = Tensor::from_vec(sizes, elements);
+        tensor.map_err(|error| PassError::Refused(format!("module `{path}`: {error}")))
     };
     let (lora_a, lora_b) = (tensor(&sizes, down)?, tensor(&[out, rank], up)?);
     Ok(Factors { path: path.to_owned(), lora_a, lora_b, scale })
@@ -162,8 +163,9 @@ fn layer(node: NodeRef<'_>) -> Result<Layer<'_>, PassError> {
     Layer::of(node).map_err(|found| refused(node, &found))
 }
 
-/// The elements of the weight of `product`, one output channel after the other.
-fn rows(product: NodeRef<'_>, layer: &Layer<'_>) -> Result<Vec<f32>, PassError> {
+/// The elements of the weight of `layer`, one output channel after the other.
+fn rows(layer: &Layer<'_>) -> Result<Vec<f32>, PassError> {
+    let product = layer.node;
     let operand = if product.is::<MatMul>().is_some() || product.is::<Gemm>().is_some() { "b" } else { "w" };
     let weight = product.operand(operand).ok_or_else(|| refused(product, "it has no weight"))?;
     let weight = constant(weight, 0)?.ok_or_else(|| refused(product, "its weight is not a constant"))?;

@@ -79,8 +79,29 @@ fn calls_of_a_module_must_have_the_same_branches() {
     // As if the two branches stood beside two calls: they differ.
     let branches = [
         branch(graph, ["first", "layer", "d1", "u1"], 0.5),
-        branch(graph, ["second", "u1", "d2", "u2"], 1.0),
+        branch(graph, ["second", "d1", "d2", "u2"], 1.0),
     ];
     let error = lift(graph, &branches, &mut Context::default()).expect_err("they differ").to_string();
     assert!(error.contains("module `fc` has other branches"), "{error}");
+}
+
+#[test]
+fn a_branch_that_slides_in_another_way_than_its_layer_is_refused() {
+    let text = "quad 1
+
+        graph @main(%x: f32[1, 2, 5, 5]) {
+          %w = weight [1.0, 2.0, -1.0, 0.5] : f32[2, 2, 1, 1]
+          %down = weight [1.0, -1.0] : f32[1, 2, 1, 1]
+          %up = weight [1.0, 0.5] : f32[2, 1, 1, 1]
+          %layer = conv(%x, %w) {strides = [2, 2], pads = [0, 0, 1, 1]} : f32[1, 2, 3, 3]
+          %d = conv(%x, %down) {strides = [2, 2], pads = [1, 1, 0, 0]} : f32[1, 1, 3, 3]
+          %u = conv(%d, %up) : f32[1, 2, 3, 3]
+          %y = add(%layer, %u) : f32[1, 2, 3, 3]
+          return \"y\" = %y
+        }";
+    let mut module = text::parse(text, &NoWeights).unwrap_or_else(|error| panic!("{}", error.show()));
+    let graph = &mut module.graphs[0];
+    let branches = [branch(graph, ["y", "layer", "d", "u"], 1.0)];
+    let error = lift(graph, &branches, &mut Context::default()).expect_err("other pads").to_string();
+    assert!(error.contains("does not reduce what its layer reads as the layer would"), "{error}");
 }

@@ -132,24 +132,7 @@ fn prove(arguments: &Arguments, prepared: &Prepared, report: &mut Report) -> Res
     let other = adapters::bind(prepared, [other_share]).map_err(Failure::input)?;
     let base = adapters::bind(prepared, []).map_err(Failure::input)?;
     report.add_effect(prepared, &own);
-    let main = open::main_graph(&prepared.module, &arguments.model).map_err(Failure::input)?;
-    let inputs = draw_inputs(&prepared.module, arguments.seed, &BTreeMap::new()).map_err(Failure::input)?;
-    let progress = Progress::new("running");
-    let mut done = 0;
-    let mut run = |slots: &NamedTensors| -> Result<NamedTensors, Failure> {
-        let names = main.inputs().filter_map(|input| input.name().map(ToString::to_string));
-        let tensor =
-            |name: String| Some((name.clone(), slots.get(&name).or_else(|| inputs.get(&name))?.clone()));
-        let outputs = Interpreter::new(main).run(&names.filter_map(tensor).collect());
-        done += 1;
-        progress.set(done, 4);
-        outputs.map_err(Failure::input)
-    };
-    let without = run(&base)?;
-    let first = run(&own)?;
-    let between = run(&other)?;
-    let again = run(&own)?;
-    drop(progress);
+    let [without, first, between, again] = run_all(arguments, prepared, [&base, &own, &other, &own])?;
     let effect = largest_difference(&first, &without);
     report.add("outputs differ from the base's", effect > 0.0, format!("by up to {effect:.3e}"));
     let change = largest_difference(&between, &first);
@@ -158,6 +141,29 @@ fn prove(arguments: &Arguments, prepared: &Prepared, report: &mut Report) -> Res
     let found = if same { "bit for bit" } else { "they differ" };
     report.add("the adapter gives the same again", same, found.to_owned());
     Ok(())
+}
+
+/// What the model computes with each of `slots`, one after the other, on the same drawn inputs.
+fn run_all<const N: usize>(
+    arguments: &Arguments,
+    prepared: &Prepared,
+    slots: [&NamedTensors; N],
+) -> Result<[NamedTensors; N], Failure> {
+    let main = open::main_graph(&prepared.module, &arguments.model).map_err(Failure::input)?;
+    let inputs = draw_inputs(&prepared.module, arguments.seed, &BTreeMap::new()).map_err(Failure::input)?;
+    let progress = Progress::new("running");
+    let mut outputs = [const { NamedTensors::new() }; N];
+    for (done, slots) in slots.into_iter().enumerate() {
+        progress.set(done, N);
+        let names = main.inputs().filter_map(|input| input.name().map(ToString::to_string));
+        let given = |name: String| {
+            let tensor = slots.get(&name).or_else(|| inputs.get(&name))?.clone();
+            Some((name, tensor))
+        };
+        outputs[done] =
+            Interpreter::new(main).run(&names.filter_map(given).collect()).map_err(Failure::input)?;
+    }
+    Ok(outputs)
 }
 
 fn largest_difference(a: &NamedTensors, b: &NamedTensors) -> f64 {
