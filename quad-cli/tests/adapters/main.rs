@@ -270,9 +270,16 @@ fn a_model_exported_with_its_adapter_becomes_what_the_base_becomes() {
 fn a_deep_model_is_no_different() {
     let bench = Bench::new("unet4.npz");
     for model in ["unet4_lora_taskB.legacy17.onnx", "unet4_lora_taskB.dynamo18.onnx"] {
-        let exposed = bench.expose(model, &[], &[]);
-        let base = bench.run(&exposed, &[], "0");
-        close(&base, &bench.expected("base", "0"), SINGLE_PRECISION, model);
+        let lifted = bench.path("lifted.safetensors");
+        let exposed = bench.expose(model, &[], &["--lifted", &lifted.display().to_string()]);
+        close(&bench.run(&exposed, &[], "0"), &bench.expected("base", "0"), SINGLE_PRECISION, model);
+        let with = bench.run(&exposed, &[lifted.as_os_str()], "0");
+        close(
+            &with,
+            &bench.expected("taskB", "0"),
+            SINGLE_PRECISION,
+            &format!("{model} with its own adapter"),
+        );
     }
 }
 
