@@ -338,6 +338,37 @@ proptest! {
             }
         }
     }
+
+    /// Whatever several replacements of one patch read, a patch that is accepted leaves no cycle.
+    #[test]
+    fn replacements_together_close_no_cycle(numbers in proptest::collection::vec(any::<u32>(), 0..300), seed in any::<u32>()) {
+        let graph = random_graph(&mut Choices::new(numbers));
+        let values: Vec<ValueId> = graph.nodes().flat_map(|node| node.results().map(ValueRef::id)).collect();
+        let numbers = (0..1024u32).map(|index| (seed ^ index).wrapping_mul(2_654_435_761) >> 5);
+        let mut choices = Choices::new(numbers.collect());
+        for _ in 0..24 {
+            let mut patch = Patch::new(&graph, "any");
+            for _ in 0..4 {
+                let (old, new, other) = (*choices.pick(&values), *choices.pick(&values), *choices.pick(&values));
+                let of_sum = choices.once_in(2).then(|| patch.add_value(Add, &[new, other]).ok()).flatten();
+                let new = of_sum.unwrap_or(new);
+                let known = [old, new].iter().any(|value| patch.known(*value).is_some());
+                if !known && patch.ty(new) == Some(graph.value(old).ty()) {
+                    // What is replaced already is refused.
+                    let _ = patch.replace(old, new);
+                }
+            }
+            match patch.finish() {
+                Ok(edit) => {
+                    let mut changed = graph.clone();
+                    changed.apply(edit).expect("the graph is as it was");
+                    prop_assert_eq!(errors(&changed), "");
+                    prop_assert_eq!(changed.topo().len(), changed.nodes().count());
+                }
+                Err(error) => prop_assert!(matches!(error, PatchError::Cycle { .. }), "{error}"),
+            }
+        }
+    }
 }
 
 /// What the verifier says.

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::NodeId;
 use super::patch::{Patch, PatchError};
+use super::{NodeId, ValueId};
 
-/// Nodes that are looked at around a rewrite before the whole graph is searched; rules match fewer.
-const SURROUNDINGS: usize = 64;
+/// Nodes that are looked at behind a replaced value before the whole graph is searched; most rewrites need a few.
+const SURROUNDINGS: usize = 1024;
 
 /// How far the search for a cycle is with a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,39 +24,54 @@ pub(super) fn check(patch: &Patch<'_>) -> Result<(), PatchError> {
     if patch.replaced.is_empty() || reads_only_behind(patch) { Ok(()) } else { search(patch) }
 }
 
-/// Whether everything that the patch reads lies behind everything that it replaces, as it does in nearly all rewrites:
-/// then there is no cycle. A look at the surroundings shows it; `false` means that they do not.
+/// Whether all that each replacement reads lies behind what it replaces, as it does in nearly all rewrites: then there is
+/// no cycle. A look at the surroundings shows it; `false` means that they do not.
 ///
-/// Why: a cycle passes from a redirected reader of some old value to something that the patch reads, and the last
-/// stretch of it, from redirected reader to there, was in the graph before. If what is read lies behind that old
-/// value, that stretch closed a cycle before. Nodes without operands end no stretch.
+/// Why: a cycle passes through redirected readers. From one of them, a reader of some old value, it goes through the graph
+/// as it was to something that a replacement reads, and on to the readers of the old value that this one replaces. If what
+/// it reads lies behind that second old value, the second comes after the first in any order of the graph as it was. So
+/// the cycle would only lead onward and never close. Nodes without operands are reached from no reader.
 fn reads_only_behind(patch: &Patch<'_>) -> bool {
-    let staged = patch.nodes.iter().flat_map(|node| node.operands.iter().flatten().copied());
-    let read = staged.chain(patch.replaced.values().copied()).filter_map(|value| patch.data(value));
-    let mut wanted: FxHashSet<NodeId> = read.map(|data| data.producer).collect();
-    wanted.retain(|node| {
-        let old = patch.graph.contains(*node);
-        old && patch.graph.data(*node).operands.iter().any(Option::is_some)
-    });
-    patch.replaced.keys().all(|old| {
-        let behind = surroundings(patch, patch.graph.values[*old].producer);
-        wanted.iter().all(|node| behind.contains(node))
-    })
+    patch
+        .replaced
+        .iter()
+        .all(|(old, new)| lies_behind(patch, patch.graph.values[*old].producer, read_by(patch, *new)))
 }
 
-/// Some of the nodes that `node` depends on, itself included, the nearest first.
-fn surroundings(patch: &Patch<'_>, node: NodeId) -> FxHashSet<NodeId> {
+/// The nodes of the graph that `value`, which is new or of the graph, is computed from at once: those with operands.
+fn read_by(patch: &Patch<'_>, value: ValueId) -> FxHashSet<NodeId> {
+    let mut found = FxHashSet::default();
+    let mut seen = FxHashSet::default();
+    let mut waiting = vec![value];
+    while let Some(value) = waiting.pop() {
+        let Some(node) = patch.data(value).map(|data| data.producer).filter(|node| seen.insert(*node)) else {
+            continue;
+        };
+        let operands = patch.node(node).map_or(&[][..], |data| &data.operands);
+        if !patch.graph.contains(node) {
+            waiting.extend(operands.iter().flatten());
+        } else if operands.iter().any(Option::is_some) {
+            found.insert(node);
+        }
+    }
+    found
+}
+
+/// Whether `node` depends on all of `wanted`, or is one of them, the nearest nodes looked at first.
+fn lies_behind(patch: &Patch<'_>, node: NodeId, mut wanted: FxHashSet<NodeId>) -> bool {
+    wanted.remove(&node);
     let mut found = FxHashSet::from_iter([node]);
     let mut queue = VecDeque::from([node]);
-    while let Some(node) = queue.pop_front().filter(|_| found.len() < SURROUNDINGS) {
+    while let Some(node) = queue.pop_front().filter(|_| !wanted.is_empty() && found.len() < SURROUNDINGS) {
         for value in patch.graph.data(node).operands.iter().flatten() {
             let producer = patch.graph.values[*value].producer;
             if found.insert(producer) {
+                wanted.remove(&producer);
                 queue.push_back(producer);
             }
         }
     }
-    found
+    wanted.is_empty()
 }
 
 /// Looks for a cycle.
