@@ -14,7 +14,7 @@ pub(crate) enum Move {
 }
 
 /// The moves that make the axes `target` of what `view` stores; `None` when sizes cannot be said. No value on the way has
-/// more than `max_rank` axes, unless it is the first or the last.
+/// more than `max_rank` axes, unless it is the first or the last one.
 pub(crate) fn moves(view: &View, target: &Axes, max_rank: Option<usize>) -> Option<Vec<Move>> {
     if view.stored == *target {
         return Some(Vec::new());
@@ -24,7 +24,9 @@ pub(crate) fn moves(view: &View, target: &Axes, max_rank: Option<usize>) -> Opti
         return Some(vec![Move::Reshape(shape)]);
     }
     let fits = |axes: &Axes| max_rank.is_none_or(|max_rank| axes.len() <= max_rank);
-    if let Some(order) = order_of(&view.stored, target) {
+    if fits(target)
+        && let Some(order) = order_of(&view.stored, target)
+    {
         return Some(vec![Move::Transpose(order)]);
     }
     // The stored axes, then a reshape.
