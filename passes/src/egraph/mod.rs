@@ -117,6 +117,10 @@ fn optimize_region(
             PassError::Rule { rule, place, error: Box::new(fault.into()) }
         })?;
     seen.add(&region, stop);
+    if let Some(option) = stop.option() {
+        let place = Place::of(region.graph.node(first));
+        cx.left(search.name, place, format!("{stop} around it: option `{option}` sets that"));
+    }
     if size(&region) == before {
         // No rule has anything to say.
         return Ok(());

@@ -49,6 +49,17 @@ pub enum StopReason {
     Nodes,
 }
 
+impl StopReason {
+    /// The option that would have let the search go on, if it could have.
+    pub fn option(self) -> Option<&'static str> {
+        match self {
+            Self::Saturated => None,
+            Self::Iterations => Some("iterations"),
+            Self::Nodes => Some("nodes"),
+        }
+    }
+}
+
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
