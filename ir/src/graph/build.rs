@@ -180,7 +180,7 @@ impl Graph {
     fn insert(&mut self, op: Op, operands: &[Option<ValueId>], loc: Loc, typed: Typed) -> NodeId {
         self.revision = Revision::next();
         let elements = typed.known_elements();
-        let keep_known = elements <= MAX_KNOWN_TOTAL.saturating_sub(self.known_elements);
+        let keep_known = typed.keeps_known(MAX_KNOWN_TOTAL.saturating_sub(self.known_elements));
         self.known_elements += if keep_known { elements } else { 0 };
         self.symbols.grow_to(typed.symbols);
         let node = self.nodes.next_id();

@@ -335,7 +335,7 @@ impl<'g> Patch<'g> {
             self.symbols.to_mut().grow_to(typed.symbols);
         }
         let elements = typed.known_elements();
-        let keep_known = elements <= MAX_KNOWN_TOTAL.saturating_sub(self.known_elements);
+        let keep_known = typed.keeps_known(MAX_KNOWN_TOTAL.saturating_sub(self.known_elements));
         self.known_elements += if keep_known { elements } else { 0 };
         let node = NodeId::from_index(self.graph.nodes.len() + self.nodes.len());
         let mut results = SmallVec::new();

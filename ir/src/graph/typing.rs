@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::ValueId;
 use crate::ops::{Arity, Fact, InferError, Inputs, Op, OpTraits, OpVariant, Operands, Types, Weight};
 use crate::tensor::Tensor;
-use crate::types::{Known, TensorType};
+use crate::types::{Known, MAX_RANK, TensorType};
 use crate::weights::{Source, WeightId, Weights};
 
 /// Results with more elements than this are not evaluated while a graph is built: shapes are small.
@@ -16,6 +16,9 @@ const MAX_KNOWN_ELEMENTS: i64 = 1024;
 /// The elements known in one graph, all values together; beyond it results are typed as if nothing was known of them.
 /// Shape arithmetic of large models stays far below. A model file made to exhaust memory does not.
 pub(super) const MAX_KNOWN_TOTAL: usize = 1 << 22;
+
+/// Elements of a tensor that says sizes or axes: two for each axis, as pads have.
+const MAX_SIZES: usize = 2 * MAX_RANK;
 
 /// The results of one operation; their numbers are 16 bits wide.
 const MAX_RESULTS: usize = 1 << 15;
@@ -32,6 +35,14 @@ pub struct Typed {
 }
 
 impl Typed {
+    /// Whether what is known is kept when `left` more elements may be known. A few numbers, as sizes and axes are, always
+    /// are, so that a change of a large graph is typed as the graph was: they take little more than their node.
+    pub(super) fn keeps_known(&self, left: usize) -> bool {
+        let elements = self.known_elements();
+        let are_numbers = || self.known.iter().flatten().all(|known| known.constant().is_some());
+        elements <= left || elements <= MAX_SIZES && are_numbers()
+    }
+
     /// How many elements are known.
     pub(super) fn known_elements(&self) -> usize {
         self.known.iter().flatten().map(Known::len).sum()
