@@ -40,8 +40,9 @@ pub(crate) fn carry(
     if !cx.has_fuel() {
         return Ok(());
     }
-    let mut carrier = Carrier::new(graph, name, settings);
     let live = live_nodes(graph);
+    refuse_quantized(graph, &live)?;
+    let mut carrier = Carrier::new(graph, name, settings);
     for node in graph.topo().into_iter().filter(|node| live.contains(node)) {
         carrier.node(graph.node(node))?;
     }
@@ -62,6 +63,20 @@ pub(crate) fn carry(
     let place = Place::of(graph.node(first));
     cx.apply(graph, edit, name, place)?;
     Ok(())
+}
+
+/// Encodings along an axis would have to follow it: axes are moved before values are quantized.
+fn refuse_quantized(graph: &Graph, live: &FxHashSet<NodeId>) -> Result<(), PassError> {
+    let nodes = graph.nodes().filter(|node| live.contains(&node.id()));
+    match nodes.flat_map(NodeRef::results).find(|result| result.ty().quant.is_some()) {
+        Some(result) => {
+            let place = Place::of(result.producer());
+            let found =
+                format!("{place} has quantized type {}, expected axes to be moved before", result.ty());
+            Err(PassError::Refused(found))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The nodes that an output depends on.

@@ -167,27 +167,10 @@ impl Planner<'_, '_> {
         let x = self.view(0)?;
         let rank = x.seen.len();
         let first = normal_axis(given, rank)?;
-        let special: Vec<usize> = (first..rank).collect();
-        let count = special.len();
-        if self.views.iter().skip(1).flatten().any(|view| view.seen.len() > count) {
+        if self.views.iter().skip(1).flatten().any(|view| view.seen.len() > rank - first) {
             return Err("its scale has axes that are not normalized".into());
         }
-        let (_, mut order, places) = self.along(&special)?;
-        let behind = order.len() - count;
-        if places.iter().enumerate().any(|(at, place)| *place != behind + at) {
-            // What is before the normalized axes stays in its order.
-            let (front, back): (Vec<Part>, Vec<Part>) =
-                order.concat().iter().partition(|part| part.axis < first);
-            order = cut_where(&vec![front, back], |part| part.axis);
-            let key = |axis: &[Part]| axis.iter().all(|part| part.axis < first).then_some(());
-            order = fitted(order, self.settings.max_rank, key)
-                .ok_or("it needs more axes than a value may have")?;
-            let seen = |at: usize| whole(&order, first + at, x.seen[first + at].len());
-            let behind = order.len() - count;
-            if (0..count).any(|at| seen(at) != Some(behind + at)) {
-                return Err("its normalized axes are not in their order".into());
-            }
-        }
+        let order = self.normalized_last(first)?;
         let given = Given::Stored(x.clone(), x.axes(&order));
         let operands = [given].into_iter().chain(self.others()).collect();
         let statistic = |part: Part| if part.axis < first { x.part_size(part) } else { Dim::Known(1) };
@@ -196,17 +179,31 @@ impl Planner<'_, '_> {
             _ => View::of(&order, rank, statistic),
         });
         let results = results.collect();
-        let place = order.len() - count;
-        let op: Op = match self.node.op() {
-            Op::LayerNorm(norm) => {
-                LayerNorm { axis: renumbered(norm.axis, &order, place), ..norm.clone() }.into()
-            }
-            Op::RmsNorm(norm) => {
-                RmsNorm { axis: renumbered(norm.axis, &order, place), ..norm.clone() }.into()
-            }
-            _ => return Err("it normalizes nothing".into()),
-        };
+        let op = with_axis(self.node.op(), &order, order.len() - (rank - first))?;
         Ok(Plan { op, operands, results })
+    }
+
+    /// The order in which the axes of `x` from `first` on are axes of their own, and last.
+    fn normalized_last(&self, first: usize) -> Result<Order, Reason> {
+        let x = self.view(0)?;
+        let special: Vec<usize> = (first..x.seen.len()).collect();
+        let are_last = |order: &Order| {
+            let behind = order.len().checked_sub(special.len());
+            let place = |axis: usize| whole(order, axis, x.seen[axis].len());
+            behind.is_some_and(|behind| {
+                special.iter().enumerate().all(|(at, axis)| place(*axis) == Some(behind + at))
+            })
+        };
+        let (order, _) = self.isolated(x, &special)?;
+        if are_last(&order) {
+            return Ok(order);
+        }
+        // What is before the normalized axes stays in its order.
+        let (front, back): (Vec<Part>, Vec<Part>) = order.concat().iter().partition(|part| part.axis < first);
+        let order = cut_where(&vec![front, back], |part| part.axis);
+        let key = |axis: &[Part]| axis.iter().all(|part| part.axis < first).then_some(());
+        let order = fitted(order, self.settings.max_rank, key).filter(are_last);
+        order.ok_or_else(|| "its normalized axes cannot be last".into())
     }
 
     /// Reduced axes may be merged with each other, and the others too.
@@ -249,4 +246,13 @@ fn renumbered(given: i64, order: &Order, at: usize) -> i64 {
     } else {
         at as i64
     }
+}
+
+/// The normalization `op` of the axes of `order` from `first` on.
+fn with_axis(op: &Op, order: &Order, first: usize) -> Result<Op, Reason> {
+    Ok(match op {
+        Op::LayerNorm(norm) => LayerNorm { axis: renumbered(norm.axis, order, first), ..norm.clone() }.into(),
+        Op::RmsNorm(norm) => RmsNorm { axis: renumbered(norm.axis, order, first), ..norm.clone() }.into(),
+        _ => return Err("it normalizes nothing".into()),
+    })
 }

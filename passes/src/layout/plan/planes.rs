@@ -1,7 +1,7 @@
 //! Operations over planes of channels: convolutions, pooling, normalizations of channels, squares of pixels.
 
 use quad_ir::ops::Op;
-use quad_ir::ops::layout::{DataLayout, Role, layout_of, with_layout};
+use quad_ir::ops::layout::{DataLayout, Role, Roles, layout_of, with_layout};
 
 use super::{Given, Plan, Planner, Reason};
 use crate::layout::order::{Order, Part, fitted, whole};
@@ -25,19 +25,7 @@ impl Planner<'_, '_> {
         }
         let seen: Order = x.seen_order();
         let order = stored.unwrap_or_else(|| last.iter().map(|axis| seen[*axis].clone()).collect());
-        let mut operands = Vec::with_capacity(self.views.len());
-        for (index, view) in self.views.iter().enumerate() {
-            let role = roles.operands.iter().find(|(number, _)| *number == index).map(|(_, role)| *role);
-            operands.push(match (view, role) {
-                (None, _) => Given::Nothing,
-                (Some(view), Some(Role::Features)) => Given::Stored(view.clone(), view.axes(&order)),
-                (Some(view), Some(role)) if turn => {
-                    let last = role.channels_last(view.seen.len());
-                    Given::Stored(view.clone(), last.iter().map(|axis| view.seen[*axis].clone()).collect())
-                }
-                (Some(_), _) => Given::AsSeen,
-            });
-        }
+        let operands = self.plane_operands(roles, &order, turn);
         let op = if turn { with_layout(op.clone(), DataLayout::Nhwc) } else { op.clone() };
         let results = self.node.results().enumerate().map(|(index, result)| {
             let seen = View::plain(&result.ty().shape);
@@ -51,6 +39,23 @@ impl Planner<'_, '_> {
             View::of(&order, rank, |part| result.ty().shape[part.axis].clone())
         });
         Ok(Plan { op, operands, results: results.collect() })
+    }
+
+    /// Features in `order`, kernels with channels last where that is `turn`ed to, and all others as they are.
+    fn plane_operands(&self, roles: &Roles, order: &Order, turn: bool) -> Vec<Given> {
+        let given = |(index, view): (usize, &Option<View>)| {
+            let role = roles.operands.iter().find(|(number, _)| *number == index).map(|(_, role)| *role);
+            match (view, role) {
+                (None, _) => Given::Nothing,
+                (Some(view), Some(Role::Features)) => Given::Stored(view.clone(), view.axes(order)),
+                (Some(view), Some(role)) if turn => {
+                    let last = role.channels_last(view.seen.len());
+                    Given::Stored(view.clone(), last.iter().map(|axis| view.seen[*axis].clone()).collect())
+                }
+                (Some(_), _) => Given::AsSeen,
+            }
+        };
+        self.views.iter().enumerate().map(given).collect()
     }
 
     /// How `x` is stored, when its batch is the first axis and its channels are the last: normalizations do not ask how

@@ -20,28 +20,10 @@ impl Planner<'_, '_> {
     pub(super) fn product(&self) -> Result<Plan, Reason> {
         let shape = self.result_shape();
         let rank = shape.rank();
-        let (a, b) = (self.view(0)?, self.view(1)?);
-        if a.seen.len() < 2 || b.seen.len() < 2 {
-            return Err("it multiplies a vector".into());
-        }
+        let batch = rank.saturating_sub(2);
         // A matrix for the whole batch keeps its two axes.
-        let shared = b.seen.len() == 2;
-        let pad = |view: &View| {
-            let mut view = view.clone();
-            view.seen.splice(0..0, vec![Vec::new(); rank - view.seen.len()]);
-            view
-        };
-        let mut both = [pad(a), pad(b)];
-        let batch = rank - 2;
-        for axis in 0..batch {
-            let there: Vec<(usize, usize)> =
-                (0..2).filter(|view| !both[*view].seen[axis].is_empty()).map(|view| (view, axis)).collect();
-            if !cut_alike(&mut both, &there) {
-                return Err("its operands make up their batch in ways that do not fit".into());
-            }
-        }
-        let [a, b] = both;
-        let factors = Factors { a, b, batch };
+        let shared = self.view(1)?.seen.len() == 2;
+        let factors = self.factors(rank)?;
         let order = self.batch_order(&factors)?;
         let matrix = |view: &View, axis: usize| view.seen[axis].clone();
         let axes = |view: &View| -> Axes {
@@ -61,6 +43,29 @@ impl Planner<'_, '_> {
         let result = View::of(&result, rank, size);
         let operands = vec![Given::Stored(factors.a, of_a), Given::Stored(factors.b, of_b)];
         Ok(Plan { op: MatMul.into(), operands, results: vec![result] })
+    }
+
+    /// The operands with as many axes as the result, their batch cut alike.
+    fn factors(&self, rank: usize) -> Result<Factors, Reason> {
+        let (a, b) = (self.view(0)?, self.view(1)?);
+        if a.seen.len() < 2 || b.seen.len() < 2 {
+            return Err("it multiplies a vector".into());
+        }
+        let mut both = [a, b].map(|view| {
+            let mut view = view.clone();
+            view.seen.splice(0..0, vec![Vec::new(); rank - view.seen.len()]);
+            view
+        });
+        let batch = rank - 2;
+        for axis in 0..batch {
+            let there: Vec<(usize, usize)> =
+                (0..2).filter(|view| !both[*view].seen[axis].is_empty()).map(|view| (view, axis)).collect();
+            if !cut_alike(&mut both, &there) {
+                return Err("its operands make up their batch in ways that do not fit".into());
+            }
+        }
+        let [a, b] = both;
+        Ok(Factors { a, b, batch })
     }
 
     /// The axes before the matrices: those of the operand that has all of the batch, as it is stored where its matrix is
