@@ -169,6 +169,10 @@ impl Checker {
     pub fn check(&mut self, pass: &str, module: &Module) -> Result<&Deviation, CheckError> {
         let run = |error| CheckError::Run { pass: pass.to_owned(), error: Box::new(error) };
         let found = evaluate(module, &self.inputs).map_err(run)?;
+        if let Some(output) = found.keys().find(|output| !self.expected.contains_key(*output)) {
+            let found = "was not there before".to_owned();
+            return Err(CheckError::Output { pass: pass.to_owned(), output: output.clone(), found });
+        }
         let mut worst = Deviation { output: String::new(), max_abs: 0.0, magnitude: 0.0 };
         for (output, expected) in &self.expected {
             let deviation = deviation(pass, output, found.get(output), expected)?;

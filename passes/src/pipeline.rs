@@ -1,7 +1,7 @@
 //! Pipelines: lists of passes as text.
 //!
 //! ```text
-//! canonicalize,fuse-gelu{approximate=tanh},(cse,dce)*
+//! canonicalize,decompose{gelu=true},(cse,dce)*
 //! ```
 //!
 //! A pass is its name, with options in braces. `( .. )*` repeats a list until it changes nothing. The name of a pipeline

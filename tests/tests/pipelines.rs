@@ -12,6 +12,7 @@ use quad_ir::graph::{Graph, NodeRef};
 use quad_ir::module::Module;
 use quad_ir::ops::{Attention, Gemm, Input, MatMul, Weight};
 use quad_passes::check::Checker;
+use quad_passes::pattern::is_constant;
 use quad_passes::pipeline::Pipeline;
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, RunOptions};
@@ -59,15 +60,13 @@ fn is_ready(graph: &Graph) -> Result<(), Failed> {
 }
 
 fn unready(node: NodeRef<'_>) -> Option<&'static str> {
-    let is_constant =
-        |name: &str| node.operand(name).is_some_and(|value| value.producer().is::<Weight>().is_some());
-    if node.is::<MatMul>().is_some() && is_constant("b") || node.is::<Gemm>().is_some() {
+    let is_weight = |name: &str| node.operand(name).is_some_and(is_constant);
+    if node.is::<MatMul>().is_some() && (is_weight("a") || is_weight("b")) || node.is::<Gemm>().is_some() {
         return Some("a product with a constant, which should be a convolution");
     }
-    if let Some(attention) = node.is::<Attention>() {
-        let sizes = node.operand("q")?.ty().shape.as_known()?;
-        let heads = if sizes.len() == 4 { sizes[1] } else { attention.q_num_heads.unwrap_or(1) };
-        if heads != 1 {
+    if let (Some(attention), Some(q)) = (node.is::<Attention>(), node.operand("q")) {
+        let heads = if q.ty().rank() == 4 { q.ty().shape[1].known() } else { attention.q_num_heads };
+        if heads != Some(1) {
             return Some("more than one head");
         }
     }

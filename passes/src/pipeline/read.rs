@@ -108,6 +108,10 @@ impl Reader<'_> {
         if self.eat('[') {
             let mut items = Vec::new();
             while !self.eat(']') {
+                // A list of lists is no value of any option, and would let a text nest as deep as it likes.
+                if self.peek() == Some('[') {
+                    return Err(self.expected("a number"));
+                }
                 items.push(self.value()?);
                 if !self.eat(',') {
                     self.want(']', "`,` or `]`")?;

@@ -119,6 +119,7 @@ impl Comparison {
         if self.seed != 0 {
             parts.push(format!(" --seed {}", self.seed));
         }
+        parts.extend(self.inputs.iter().map(|path| format!(" --inputs {}", path.display())));
         parts.extend(self.sizes.iter().map(|(name, size)| format!(" --size {name}={size}")));
         if self.tolerance != ALLOWED {
             parts.push(format!(" --tolerance {}", self.tolerance));

@@ -26,7 +26,7 @@ use report::{Report, Reporting};
 
 /// Run a pipeline on a model.
 ///
-/// A pipeline is a list of passes, as in `canonicalize,fuse-gelu{approximate=tanh},(cse,dce)*`: options are in braces, and
+/// A pipeline is a list of passes, as in `canonicalize,decompose{gelu=true},(cse,dce)*`: options are in braces, and
 /// a list in parentheses with a star is repeated until it changes nothing. `quad passes` lists passes and pipelines.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
