@@ -122,6 +122,32 @@ fn a_tensor_alpha_in_the_layout_of_diffusers_counts() {
 }
 
 #[test]
+fn an_alpha_beside_a_configuration_must_say_the_same() {
+    let bundle = |alpha: f32| {
+        let pair = Bundle::new().pair("unet.a.lora_A.weight", "unet.a.lora_B.weight", 4);
+        let both = pair.tensor("unet.a.alpha", &[], &[alpha]);
+        both.metadata("lora_adapter_metadata", r#"{"unet.r": 4, "unet.lora_alpha": 8}"#)
+    };
+    assert_eq!(scales(&read(&bundle(8.0))), [("a", 2.0)]);
+    let message = refusal(&bundle(4.0));
+    assert!(
+        message.contains("`unet.a.alpha`: it makes the scale 1, the configuration makes it 2"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_matrix_is_stored_whole_or_in_factors() {
+    let name = |leaf: &str| format!("lora_unet_a.{leaf}");
+    let whole = || Bundle::new().drawn(&name("lokr_w1"), &[2, 2]).drawn(&name("lokr_w2"), &[8, 8]);
+    for (leaf, of) in [("lokr_w1_a", "lokr_w1"), ("lokr_w2_b", "lokr_w2"), ("lokr_t2", "lokr_w2")] {
+        let message = refusal(&whole().drawn(&name(leaf), &[2, 2, 3, 3]));
+        assert!(message.contains(&name(leaf)) && message.contains(&name(of)), "{message}");
+        assert!(message.contains("stored whole"), "{message}");
+    }
+}
+
+#[test]
 fn kohya_divides_each_alpha_by_the_rank_of_its_module() {
     let bundle = kohya(kohya(kohya(Bundle::new(), "a", 4, Some(4.0)), "b", 4, Some(1.0)), "c", 8, Some(4.0));
     assert_eq!(scales(&read(&bundle)), [("a", 1.0), ("b", 0.25), ("c", 0.5)]);

@@ -95,6 +95,11 @@ pub(crate) enum AdapterFailure {
     Rank { given: u64, path: String, needed: u64 },
     #[error("the model takes no adapter yet: `quad lora expose` makes a model that does")]
     NotExposed,
+    #[error(
+        "--base: the model takes adapters already; the checkpoint is compared with the weights of a model that does not, \
+         when `quad lora expose` makes it do so"
+    )]
+    BaseTooLate,
 }
 
 /// Reads `PATH` or `PATH=STRENGTH`.
@@ -222,8 +227,12 @@ fn by_path(
     adapters: &[adapter::Adapter],
     settings: &Settings<'_>,
 ) -> Result<Prepared, AdapterFailure> {
+    if settings.base.is_some() {
+        return Err(AdapterFailure::BaseTooLate);
+    }
     let known = interface::modules(&module, interface);
-    let matches = matching::match_paths(&known, adapters, &match_options(settings))?;
+    let main = module.main().ok_or(AdapterFailure::NoMain)?;
+    let matches = matching::match_paths(main, &known, adapters, &match_options(settings))?;
     let notes =
         matches.unused.iter().map(|unused| unused_note(adapters, unused.site, &unused.pattern)).collect();
     let mut given: Vec<Adapter> = adapters.iter().map(|adapter| empty(&adapter.name)).collect();

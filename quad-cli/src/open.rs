@@ -7,6 +7,9 @@ use quad_frontends::onnx;
 use quad_ir::graph::Graph;
 use quad_ir::module::Module;
 use quad_ir::text;
+use quad_passes::check::PACK;
+
+use crate::exit::Failure;
 
 /// The formats of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,9 @@ pub(crate) enum OpenError {
     /// There are several graphs and none of them is the main one.
     #[error("`{}` holds {count} graphs and none is called @main", path.display())]
     NoMain { path: PathBuf, count: usize },
+    /// ONNX has no place for the graph that packs adapters.
+    #[error("`{}`: ONNX cannot hold @pack, the graph of the model that packs adapters; write .quad", .0.display())]
+    Pack(PathBuf),
 }
 
 impl Format {
@@ -51,6 +57,19 @@ pub(crate) fn open(path: &Path) -> Result<Module, OpenError> {
         Format::Onnx => onnx::import(path)
             .map_err(|error| OpenError::Onnx { path: path.to_owned(), source: Box::new(error) }),
         Format::Text => text::read_files(path).map_err(OpenError::Text),
+    }
+}
+
+/// Writes `module`, opened from `source`, to `path`. ONNX holds one graph, so a module that computes what it takes for an
+/// adapter in a graph of its own is refused there.
+pub(crate) fn write(path: &Path, format: Format, module: &Module, source: &Path) -> Result<(), Failure> {
+    match format {
+        Format::Text => text::write_files(path, module).map_err(Failure::input),
+        Format::Onnx if module.graph(PACK).is_some() => Err(Failure::input(OpenError::Pack(path.to_owned()))),
+        Format::Onnx => {
+            let graph = main_graph(module, source).map_err(Failure::input)?;
+            onnx::write(graph, path).map_err(Failure::input)
+        }
     }
 }
 

@@ -38,6 +38,10 @@ struct Side<'p> {
 
 fn side(parts: &Parts, whole: Leaf, [up, down]: [Leaf; 2], middle: Option<Leaf>) -> Result<Side<'_>, Fault> {
     if let Some((name, tensor)) = optional(parts, whole) {
+        let mut factored = [Some(up), Some(down), middle].into_iter().flatten();
+        if let Some((other, _)) = factored.find_map(|leaf| optional(parts, leaf)) {
+            return Err(Fault::new(other, format!("`{name}` is the same matrix, stored whole")));
+        }
         let matrix = Matrix::of(name, tensor)?;
         let (up, down) = if matrix.rows <= matrix.columns {
             (Matrix::identity(name, matrix.rows)?, matrix)

@@ -42,6 +42,9 @@ pub struct AdapterSite {
     pub alpha: Option<f64>,
     /// How the file had the branch.
     pub form: Form,
+    /// The groups of a convolution that the file has `lora_b` for, written out here; 1 where it is stored whole. Only a
+    /// layer with as many groups has such a branch.
+    pub groups: usize,
 }
 
 /// The kinds of adapted layers.

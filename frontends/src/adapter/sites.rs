@@ -91,7 +91,7 @@ impl<'r> Sites<'r> {
         })?;
         let Factors { kind, lora_a, lora_b, form, stored_rank, groups } = made;
         let (alpha, scale) = self.scaling((component, &path), parts, form, stored_rank)?;
-        let site = AdapterSite { component, path, kind, lora_a, lora_b, scale, alpha, form };
+        let site = AdapterSite { component, path, kind, lora_a, lora_b, scale, alpha, form, groups };
         if groups > 1 {
             self.warnings.push(Warning::Grouped { site: site.full_name(), groups });
         }
@@ -148,8 +148,37 @@ impl<'r> Sites<'r> {
             let Scaling { alpha, scale, warnings } =
                 scaling.map_err(|found| self.fault(Fault { tensor: path.to_string(), found }))?;
             self.warnings.extend(warnings);
+            self.check_alpha_tensor(parts, stored_rank, scale)?;
             return Ok(Some(Stated { alpha, scale, place: "lora_alpha".to_owned() }));
         }
+        self.stored_alpha(parts, stored_rank)
+    }
+
+    /// An alpha that is stored beside a configuration must say the same `scale`.
+    fn check_alpha_tensor(
+        &self,
+        parts: &Parts,
+        stored_rank: Option<usize>,
+        scale: f64,
+    ) -> Result<(), AdapterError> {
+        let Some(stored) = self.stored_alpha(parts, stored_rank)? else { return Ok(()) };
+        // The tensor may be in 16 bits.
+        if (stored.scale - scale).abs() <= 1e-3 * scale.abs() {
+            return Ok(());
+        }
+        let found = format!(
+            "it makes the scale {}, the configuration makes it {scale}; remove the one that is wrong",
+            stored.scale
+        );
+        Err(self.fault(Fault { tensor: stored.place, found }))
+    }
+
+    /// What the tensor with alpha says of the scale, if there is one.
+    fn stored_alpha(
+        &self,
+        parts: &Parts,
+        stored_rank: Option<usize>,
+    ) -> Result<Option<Stated>, AdapterError> {
         let Some((name, tensor)) = factors::optional(parts, Leaf::Alpha) else { return Ok(None) };
         let alpha = alpha_of(tensor).map_err(|found| self.fault(Fault::new(name, found)))?;
         let scale = stored_rank.map_or(1.0, |rank| alpha / rank as f64);

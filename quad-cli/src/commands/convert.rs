@@ -3,9 +3,6 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use quad_frontends::onnx;
-use quad_ir::text;
-
 use crate::exit::{Failure, Outcome};
 use crate::open::{self, Format};
 use crate::output;
@@ -32,13 +29,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     // Before the model is read, which may take a while.
     let format = Format::of(&arguments.output).map_err(Failure::input)?;
     let module = open::open(&arguments.model).map_err(Failure::input)?;
-    match format {
-        Format::Text => text::write_files(&arguments.output, &module).map_err(Failure::input)?,
-        Format::Onnx => {
-            let graph = open::main_graph(&module, &arguments.model).map_err(Failure::input)?;
-            onnx::write(graph, &arguments.output).map_err(Failure::input)?;
-        }
-    }
+    open::write(&arguments.output, format, &module, &arguments.model)?;
     writeln!(output::stdout(), "written to {}", arguments.output.display())?;
     Ok(Outcome::Done)
 }

@@ -53,6 +53,9 @@ pub(crate) struct Arguments {
     /// Sites of adapters that the model may lack, with * for any text. May be given several times.
     #[arg(long, value_name = "PATTERN")]
     allow_unused: Vec<String>,
+    /// The checkpoint that the model was exported from, to tell layers by the content of their weights too.
+    #[arg(long, value_name = "BASE.safetensors", requires = "adapter")]
+    base: Option<PathBuf>,
     /// Memory that computed values may take at a time, such as 500M or 8G; inputs and weights do not count. By
     /// default 256M and 32 times the bytes of weights and inputs.
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -83,7 +86,9 @@ enum RunFailure {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let module = open::open(&arguments.model).map_err(Failure::input)?;
-    let Bound { module, slots, notes } = adapters::bind(module, &arguments.adapter, &arguments.allow_unused)?;
+    let base = arguments.base.as_deref();
+    let Bound { module, slots, notes } =
+        adapters::bind(module, &arguments.adapter, &arguments.allow_unused, base)?;
     for note in notes {
         output::note(&note);
     }

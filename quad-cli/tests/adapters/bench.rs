@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quad_frontends::data::npz::{self, Archive};
+use quad_frontends::data::safetensors::SafeTensorsFile;
 use quad_ir::compare::{Difference, Tolerance};
 use quad_ir::interpret::NamedTensors;
 use quad_ir::text;
@@ -135,6 +136,25 @@ impl Bench {
         exposed
     }
 
+    /// The exposed model at `path`, lowered for an NPU.
+    #[track_caller]
+    pub(crate) fn lower(&self, path: &Path) -> PathBuf {
+        let lowered = self.path("lowered.quad");
+        let arguments = ["opt".as_ref(), path.as_os_str(), "-p".as_ref(), "npu".as_ref(), "-o".as_ref()];
+        quad(0, &[&arguments[..], &[lowered.as_os_str()]].concat());
+        lowered
+    }
+
+    /// `adapter` packed for the model at `path`, and the digest of the graph that takes it.
+    #[track_caller]
+    pub(crate) fn pack(&self, path: &Path, adapter: &OsStr) -> (PathBuf, String) {
+        let packed = self.path("packed.safetensors");
+        let arguments = ["adapter".as_ref(), "pack".as_ref(), path.as_os_str(), adapter, "-o".as_ref()];
+        let said = quad(0, &[&arguments[..], &[packed.as_os_str(), "--json".as_ref()]].concat());
+        let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        (packed, report["model"].as_str().expect("a digest").to_owned())
+    }
+
     /// A file with `bytes`.
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
@@ -152,6 +172,11 @@ pub(crate) fn quad(code: i32, arguments: &[&OsStr]) -> String {
     assert_eq!(output.status.code(), Some(code), "{arguments:?}\nstdout:\n{out}\nstderr:\n{err}");
     // Messages are what is asked for where it fails.
     if code == 2 { err } else { out }
+}
+
+/// The tensors in the file at `path`.
+pub(crate) fn tensors(path: &Path) -> NamedTensors {
+    SafeTensorsFile::open(path).expect("a file").tensors().iter().cloned().collect()
 }
 
 /// The inputs of the model in text form at `path` that depend on an adapter, with their types, in order.

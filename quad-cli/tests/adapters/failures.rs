@@ -1,6 +1,7 @@
 //! What adapters were lost by in silence elsewhere, each with what happens here.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use quad_frontends::data::safetensors::{self, SafeTensorsFile};
@@ -13,7 +14,11 @@ const MODEL: &str = "unet2_base.legacy17.onnx";
 const KOHYA: &str = "taskB/kohya/taskB.safetensors";
 
 /// The file `name` with its tensors changed by `change`.
-fn changed(bench: &Bench, name: &str, change: impl Fn(String, Tensor) -> Vec<(String, Tensor)>) -> PathBuf {
+pub(crate) fn changed(
+    bench: &Bench,
+    name: &str,
+    change: impl Fn(String, Tensor) -> Vec<(String, Tensor)>,
+) -> PathBuf {
     let file = SafeTensorsFile::open(&lora(name)).expect("an adapter");
     let tensors: NamedTensors =
         file.tensors().iter().cloned().flat_map(|(name, tensor)| change(name, tensor)).collect();
@@ -22,7 +27,7 @@ fn changed(bench: &Bench, name: &str, change: impl Fn(String, Tensor) -> Vec<(St
     path
 }
 
-fn scaled(tensor: &Tensor, factor: f32) -> Tensor {
+pub(crate) fn scaled(tensor: &Tensor, factor: f32) -> Tensor {
     let elements = tensor.to_f32().expect("floats").iter().map(|element| element * factor).collect();
     Tensor::from_vec(tensor.sizes(), elements).expect("as many")
 }
@@ -65,21 +70,80 @@ fn factors_of_zeros_do_not_take_effect() {
     contains(&said, &["off  no layer's change is zero", "zero everywhere", "mid_block", ".lora_B"]);
 }
 
-#[test]
-fn factors_of_different_ranks_are_refused() {
-    let bench = Bench::new("unet2.npz");
-    let adapter = changed(&bench, KOHYA, |name, tensor| {
-        let is_first = name.contains("mid_block_attentions_0_proj_in") && name.ends_with("lora_down.weight");
+/// The adapter with half of the rank at one end of a convolution, given by its `axis`.
+fn half_of_a_rank(bench: &Bench, leaf: &str, axis: usize) -> PathBuf {
+    changed(bench, KOHYA, |name, tensor| {
+        let is_first = name.contains("mid_block_attentions_0_proj_in") && name.ends_with(leaf);
         let halved = |tensor: &Tensor| {
-            let sizes = [&[tensor.sizes()[0] / 2], &tensor.sizes()[1..]].concat();
+            let mut sizes = tensor.sizes().to_vec();
+            sizes[axis] /= 2;
             let elements = tensor.to_f32().expect("floats")[..tensor.len() / 2].to_vec();
             Tensor::from_vec(&sizes, elements).expect("as many")
         };
         let tensor = if is_first { halved(&tensor) } else { tensor };
         vec![(name, tensor)]
-    });
+    })
+}
+
+#[test]
+fn factors_of_different_ranks_are_refused() {
+    let bench = Bench::new("unet2.npz");
+    let adapter = half_of_a_rank(&bench, "lora_down.weight", 0);
     let message = bench.refused_run(&model(MODEL), &[adapter.as_os_str()]);
     contains(&message, &["mid_block_attentions_0_proj_in"]);
+}
+
+#[test]
+fn a_second_factor_of_half_the_rank_is_not_taken_for_groups() {
+    let bench = Bench::new("unet2.npz");
+    let adapter = half_of_a_rank(&bench, "lora_up.weight", 1);
+    let exposed = bench.expose(MODEL, &[KOHYA], &[]);
+    for model in [&model(MODEL), &exposed] {
+        let message = bench.refused_run(model, &[adapter.as_os_str()]);
+        contains(
+            &message,
+            &["changed", "mid_block_attentions_0_proj_in", "for rank 8", "for rank 4", "2 groups"],
+        );
+    }
+}
+
+#[test]
+fn a_layer_is_exposed_once() {
+    let bench = Bench::new("unet2.npz");
+    let (exposed, adapter, out) = (bench.expose(MODEL, &[KOHYA], &[]), lora(KOHYA), bench.path("out.quad"));
+    let expose = ["lora", "expose", "--rank", "12", "--adapter"].map(OsStr::new);
+    let message = quad(
+        2,
+        &[&expose[..], &[adapter.as_os_str(), exposed.as_os_str(), "-o".as_ref(), out.as_os_str()]].concat(),
+    );
+    contains(&message, &["takes adapters already", "quad adapter pack", "expose the model"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_graph_that_packs_is_not_dropped_by_onnx() {
+    let bench = Bench::new("unet2.npz");
+    let (exposed, hoisted) = (bench.expose(MODEL, &[KOHYA], &[]), bench.path("hoisted.quad"));
+    let opt = |code: i32, input: &Path, output: &Path| {
+        let pass = ["-p".as_ref(), "hoist-adapter".as_ref(), "-o".as_ref()];
+        quad(code, &[&["opt".as_ref(), input.as_os_str()], &pass[..], &[output.as_os_str()]].concat())
+    };
+    opt(0, &exposed, &hoisted);
+    let out = bench.path("out.onnx");
+    contains(&opt(2, &exposed, &out), &["@pack", "write .quad"]);
+    let convert = ["convert".as_ref(), hoisted.as_os_str(), "-o".as_ref(), out.as_os_str()];
+    contains(&quad(2, &convert), &["@pack", "write .quad"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn outputs_that_are_no_numbers_any_more_do_not_hold() {
+    let bench = Bench::new("unet2.npz");
+    let adapter = changed(&bench, KOHYA, |name, tensor| {
+        let factor = if name.ends_with("lora_up.weight") { 1e30 } else { 1.0 };
+        vec![(name, scaled(&tensor, factor))]
+    });
+    contains(&verify(1, MODEL, &adapter), &["off  outputs are finite where the base's are"]);
 }
 
 #[test]
@@ -111,6 +175,18 @@ fn tensors_of_a_text_encoder_do_not_vanish_in_a_unet() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{message}");
     contains(&message, &["note: ", "text_model_encoder_layers_0_mlp_fc1", "`text_encoder.*` allows"]);
+    let said = quad(
+        0,
+        &[
+            "adapter".as_ref(),
+            "verify".as_ref(),
+            model(MODEL).as_os_str(),
+            adapter.as_os_str(),
+            "--allow-unused".as_ref(),
+            "text_encoder.*".as_ref(),
+        ],
+    );
+    contains(&said, &["every tensor is bound once: those of 48 layers; 1 site left out"]);
 }
 
 #[test]
@@ -209,24 +285,43 @@ fn nothing_is_exposed_without_an_adapter() {
 #[test]
 fn a_checkpoint_of_another_model_contradicts_the_names() {
     let bench = Bench::new("unet2.npz");
+    let [one, two] = ["mid_block.attentions.0.proj_in.weight", "mid_block.attentions.0.proj_out.weight"];
     // A checkpoint in which two modules have each other's weights.
-    let file = SafeTensorsFile::open(&lora(KOHYA)).expect("an adapter");
-    assert!(file.metadata().len() < 100);
-    let empty: BTreeMap<String, String> = BTreeMap::new();
+    let swapped = NamedTensors::from([(one.to_owned(), weight(two)), (two.to_owned(), weight(one))]);
+    let message = expose_with_base(&bench, 2, &swapped);
+    contains(&message, &["mid_block.attentions.0.proj_in", "mid_block.attentions.0.proj_out", "checkpoint"]);
+}
+
+#[test]
+fn a_checkpoint_of_a_later_training_is_not_the_models() {
+    let bench = Bench::new("unet2.npz");
+    let [one, two] = ["mid_block.attentions.0.proj_in.weight", "mid_block.attentions.0.proj_out.weight"];
+    let mut base = NamedTensors::from([(one.to_owned(), weight(one)), (two.to_owned(), weight(two))]);
+    expose_with_base(&bench, 0, &base);
+    base.insert(two.to_owned(), scaled(&weight(two), 1.01));
+    let message = expose_with_base(&bench, 2, &base);
+    contains(
+        &message,
+        &["1 site", "mid_block.attentions.0.proj_out", "is not in the model", "base is another"],
+    );
+}
+
+/// The elements of a weight of the model.
+fn weight(name: &str) -> Tensor {
     let module = quad_frontends::onnx::import(&model(MODEL)).expect("a model");
     let graph = module.main().expect("one graph");
-    let weight = |name: &str| {
-        let id = graph.find(name).and_then(quad_ir::graph::ValueRef::weight).expect("a weight");
-        graph.weights().tensor(id).expect("its elements")
-    };
-    let one = "mid_block.attentions.0.proj_in.weight";
-    let two = "mid_block.attentions.0.proj_out.weight";
-    let swapped = NamedTensors::from([(one.to_owned(), weight(two)), (two.to_owned(), weight(one))]);
+    let id = graph.find(name).and_then(quad_ir::graph::ValueRef::weight).expect("a weight");
+    graph.weights().tensor(id).expect("its elements")
+}
+
+/// What `quad lora expose` says with a checkpoint of these tensors; it must end with `code`.
+#[track_caller]
+fn expose_with_base(bench: &Bench, code: i32, tensors: &NamedTensors) -> String {
     let base = bench.path("base.safetensors");
-    safetensors::write(&base, &swapped, &empty).expect("written");
+    safetensors::write(&base, tensors, &BTreeMap::new()).expect("written");
     let (out, adapter) = (bench.path("out.quad"), lora("taskB/peft"));
-    let message = quad(
-        2,
+    quad(
+        code,
         &[
             "lora".as_ref(),
             "expose".as_ref(),
@@ -238,6 +333,5 @@ fn a_checkpoint_of_another_model_contradicts_the_names() {
             "-o".as_ref(),
             out.as_os_str(),
         ],
-    );
-    contains(&message, &["mid_block.attentions.0.proj_in", "mid_block.attentions.0.proj_out", "checkpoint"]);
+    )
 }

@@ -128,35 +128,40 @@ fn a_model_lowered_for_an_npu_takes_adapters_as_before_and_does_not_depend_on_th
         ("unet2_base.dynamo18.onnx", &["--form", "rank-normalized", "--rank", "12"]),
     ] {
         let exposed = bench.expose(model, &adapters, options);
-        let lowered = bench.path("lowered.quad");
-        let arguments = ["opt".as_ref(), exposed.as_os_str(), "-p".as_ref(), "npu".as_ref(), "-o".as_ref()];
-        quad(0, &[&arguments[..], &[lowered.as_os_str()]].concat());
+        let lowered = bench.lower(&exposed);
         bench::takes_slots_only(&lowered);
         close(&bench.run(&lowered, &[], "0"), &bench.expected("base", "0"), SINGLE_PRECISION, model);
-        let mut digests = Vec::new();
         for (task, adapter) in ["taskA", "taskB", "taskC"].iter().zip(adapters) {
-            let (adapter, packed) = (lora(adapter), bench.path("packed.safetensors"));
+            let adapter = lora(adapter);
             let found = bench.run(&lowered, &[adapter.as_os_str()], "0");
             let what = format!("{model}, {options:?}, {task}");
             close(&found, &bench.expected(task, "0"), SINGLE_PRECISION, &what);
-            let said = quad(
-                0,
-                &[
-                    "adapter".as_ref(),
-                    "pack".as_ref(),
-                    lowered.as_os_str(),
-                    adapter.as_os_str(),
-                    "-o".as_ref(),
-                    packed.as_os_str(),
-                    "--json".as_ref(),
-                ],
-            );
-            let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-            digests.push(report["model"].clone());
+            let (packed, _) = bench.pack(&lowered, adapter.as_os_str());
             assert_eq!(bench.run(&lowered, &[packed.as_os_str()], "0"), found, "{what}, packed");
         }
-        digests.dedup();
-        assert_eq!(digests.len(), 1, "one frozen graph for all adapters");
+    }
+}
+
+#[test]
+fn models_lowered_for_an_npu_are_the_same_for_adapters_of_other_values() {
+    let bench = Bench::new("unet2.npz");
+    let adapter = "taskC/kohya/taskC.safetensors";
+    // The same sites and ranks with other numbers everywhere; the change is that of the adapter times -3.
+    let other = failures::changed(&bench, adapter, |name, tensor| {
+        let factor = if name.ends_with("lora_up.weight") { -3.0 } else { 1.0 };
+        vec![(name, failures::scaled(&tensor, factor))]
+    });
+    let other = other.to_str().expect("a path");
+    for options in [&["--strength", "fold"][..], &["--form", "rank-normalized"]] {
+        let [one, another] = [adapter, other]
+            .map(|file| bench.lower(&bench.expose("unet2_base.legacy17.onnx", &[file], options)));
+        let (packed, digest) = bench.pack(&one, other.as_ref());
+        let other_digest = bench.pack(&another, lora(adapter).as_os_str()).1;
+        assert_eq!(digest, other_digest, "{options:?}: one frozen graph");
+        // So what was packed for one of them is for the other too.
+        let found = bench.run(&another, &[packed.as_os_str()], "0");
+        let merged = merged::run(&bench, "unet2_base.legacy17.onnx", &[(adapter, -3.0)], "0");
+        close(&found, &merged, SINGLE_PRECISION, &format!("{options:?}"));
     }
 }
 
@@ -238,6 +243,30 @@ fn the_strength_goes_from_the_base_to_beyond_the_adapter() {
 }
 
 #[test]
+fn a_strength_that_is_an_input_is_changed_without_packing_factors_again() {
+    let bench = Bench::new("unet2.npz");
+    let (model, file) = ("unet2_base.legacy17.onnx", "taskC/kohya/taskC.safetensors");
+    let exposed = bench.expose(model, &[file], &["--strength", "input"]);
+    let lowered = bench.lower(&exposed);
+    let given = |strength: f64| format!("{}={strength}", lora(file).display());
+    for strength in [0.0, 0.5, 1.0, 2.0] {
+        let merged = merged::run(&bench, model, &[(file, strength)], "1");
+        for model in [&exposed, &lowered] {
+            let found = bench.run(model, &[given(strength).as_ref()], "1");
+            close(&found, &merged, SINGLE_PRECISION, &format!("{}, strength {strength}", model.display()));
+        }
+    }
+    let [half, double] =
+        [0.5, 2.0].map(|strength| bench::tensors(&bench.pack(&exposed, given(strength).as_ref()).0));
+    assert!(half.keys().eq(double.keys()));
+    let (scales, factors): (Vec<_>, Vec<_>) =
+        half.iter().partition(|(name, _)| name.ends_with(".lora_scale"));
+    assert_eq!((scales.is_empty(), factors.len()), (false, 2 * scales.len()));
+    assert!(scales.iter().all(|(name, scale)| double[*name] != **scale), "all strengths are in the scales");
+    assert!(factors.iter().all(|(name, factor)| double[*name] == **factor), "and nowhere else");
+}
+
+#[test]
 fn a_model_exported_with_its_adapter_becomes_what_the_base_becomes() {
     let bench = Bench::new("unet2.npz");
     for (base, unmerged, task) in [
@@ -303,7 +332,7 @@ fn adapters_that_take_effect_are_proven_to() {
         );
         let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
         assert_eq!(report["holds"], true, "{report}");
-        assert_eq!(report["checks"].as_array().map(Vec::len), Some(5), "{report}");
+        assert_eq!(report["checks"].as_array().map(Vec::len), Some(6), "{report}");
     }
     let other = Path::new("--other");
     let said = quad(

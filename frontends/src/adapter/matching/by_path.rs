@@ -1,9 +1,11 @@
 //! Sites matched by path alone: for a model whose layers have their branches already, so that only the names of modules
 //! are left to compare with.
 
+use quad_ir::graph::Graph;
+
 use super::error::{Unmatched, Why};
 use super::paths::{Found, Paths};
-use super::{MatchError, MatchOptions, SiteRef, Unused, patterns, sites};
+use super::{MatchError, MatchOptions, SiteRef, Unused, fit, patterns, sites};
 use crate::adapter::names::nearest;
 use crate::adapter::normal_form::{Adapter, Component};
 
@@ -19,8 +21,10 @@ pub struct PathMatches {
 }
 
 /// Finds the modules that the sites of `adapters` are for among `known`, all modules of a model. Whether an adapter's site
-/// can be used there is for the caller to say: a module may have no branch, or one of other sizes.
+/// can be used there is for the caller to say: a module may have no branch, or one of other sizes. Only the groups of a
+/// convolution are looked up in `graph`, because no branch tells them.
 pub fn match_paths(
+    graph: &Graph,
     known: &[String],
     adapters: &[Adapter],
     options: &MatchOptions<'_>,
@@ -35,10 +39,13 @@ pub fn match_paths(
             continue;
         }
         let why = match paths.find(site.component, &site.path) {
-            Found::One(path) => {
-                matches.found.push((place, path));
-                continue;
-            }
+            Found::One(path) => match fit::check_groups_at(site, graph, &path) {
+                Ok(()) => {
+                    matches.found.push((place, path));
+                    continue;
+                }
+                Err(why) => Why::Misfit { path, why },
+            },
             Found::Several(paths) => Why::Several { paths },
             Found::None => {
                 Why::Nothing { near: nearest(site.path.as_str(), known.iter().map(String::as_str)) }

@@ -63,6 +63,11 @@ impl Contents {
         self.layers.get(module).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether the checkpoint has `module`.
+    pub(super) fn has(&self, module: &str) -> bool {
+        self.layers.contains_key(module)
+    }
+
     /// The modules whose weights these layers have.
     pub(super) fn modules_like(&self, layers: &[usize]) -> Vec<String> {
         let same = self.layers.iter().filter(|(_, of)| *of == layers);

@@ -64,6 +64,11 @@ pub enum Why {
         /// The modules by content.
         content: String,
     },
+    /// The checkpoint has the module, with a weight that no layer of the graph has.
+    OtherBase {
+        /// The module in the checkpoint.
+        module: String,
+    },
     /// Another site of the same adapter is for the module.
     Taken {
         /// The module.
@@ -101,6 +106,10 @@ impl fmt::Display for Why {
             Self::Conflict { path, content } => write!(
                 f,
                 "by its path it is `{path}`, by the weight in the checkpoint `{content}`; is it the model's checkpoint?"
+            ),
+            Self::OtherBase { module } => write!(
+                f,
+                "the checkpoint's weight of `{module}` is not in the model: the adapter's base is another one"
             ),
             Self::Taken { path, by } => write!(f, "it is for `{path}`, which `{by}` is for already"),
             Self::Misfit { path, why } => write!(f, "it does not fit `{path}`: {why}"),

@@ -1,10 +1,10 @@
 //! Whether a site's factors fit a product, and how they lie to fit it.
 
-use quad_ir::graph::NodeRef;
+use quad_ir::graph::{Graph, NodeRef};
 use quad_ir::ops::{Conv, Gemm};
 use quad_ir::tensor::{Tensor, TensorError};
 
-use super::{SiteRef, Target, TargetNode, WeightLayout};
+use super::{SiteRef, Target, TargetNode, WeightLayout, layers};
 use crate::adapter::branches::{Kind, Product};
 use crate::adapter::normal_form::{AdapterSite, Form, SiteKind};
 
@@ -15,6 +15,7 @@ pub(super) fn check(site: &AdapterSite, product: &Product<'_>) -> Result<(), Str
     if dilated && kernel.iter().any(|size| *size != 1) {
         return Err("the convolution is dilated, and tools differ in what its adapter computes".to_owned());
     }
+    check_groups(site, groups(product.node))?;
     let (channels_in, channels_out) = (size(product.channels_in), size(product.channels_out));
     let (a, b) = (site.lora_a.sizes(), site.lora_b.sizes());
     let places: usize = kernel.iter().product();
@@ -29,6 +30,37 @@ pub(super) fn check(site: &AdapterSite, product: &Product<'_>) -> Result<(), Str
     Err(format!(
         "its factors are {a:?} and {b:?}, the layer has {channels_in} channels in and {channels_out} out{layer}"
     ))
+}
+
+/// Why a site that is stored for the groups of a convolution does not fit a layer with other `groups`, if it does not.
+fn check_groups(site: &AdapterSite, groups: usize) -> Result<(), String> {
+    if site.groups <= 1 || site.groups == groups {
+        return Ok(());
+    }
+    let (rank, stored) = (site.rank(), site.groups);
+    Err(format!(
+        "`lora_A` is for rank {rank}, `lora_B` for rank {}, as only a convolution in {stored} groups has them; \
+         the layer has {groups}",
+        rank / stored
+    ))
+}
+
+/// Why a site that is stored for the groups of a convolution does not fit the module at `path` of `graph`, if it does
+/// not.
+pub(super) fn check_groups_at(site: &AdapterSite, graph: &Graph, path: &str) -> Result<(), String> {
+    // Other sites fit every number of groups, and need no search.
+    if site.groups <= 1 {
+        return Ok(());
+    }
+    let of_module = |node: &NodeRef<'_>| layers::module_of(*node).is_some_and(|module| module == path);
+    // The branch's own products may be of the module too; they have no groups.
+    let most = graph.nodes().filter(of_module).map(groups).max();
+    check_groups(site, most.unwrap_or(1))
+}
+
+/// The groups of a convolution; 1 for anything else.
+fn groups(node: NodeRef<'_>) -> usize {
+    node.is::<Conv>().map_or(1, |conv| size(conv.group))
 }
 
 /// Whether two kernels are the same, axes of one aside.

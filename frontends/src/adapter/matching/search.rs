@@ -35,12 +35,17 @@ impl<'m, 'g> Search<'m, 'g> {
     /// The path of the module that `site` is for: the graph's name for it or, where that has none, the checkpoint's.
     pub(super) fn find(&mut self, site: &AdapterSite) -> Result<String, Why> {
         let by_path = self.paths.find(site.component, &site.path);
-        let like = self.like(site, &by_path);
+        let module = self.module_in_base(site, &by_path);
+        let like = module.as_deref().map_or_else(Vec::new, |module| self.like(module));
         let mut alike: Vec<&str> = like.iter().map(|index| self.layers.path_of(*index)).collect();
         alike.retain(|path| !path.is_empty());
         alike.dedup();
         match by_path {
-            Found::One(path) if like.is_empty() || alike.contains(&path.as_str()) => Ok(path),
+            Found::One(path) if like.is_empty() => match module {
+                Some(module) if self.is_compared(&path) => Err(Why::OtherBase { module }),
+                _ => Ok(path),
+            },
+            Found::One(path) if alike.contains(&path.as_str()) => Ok(path),
             Found::One(path) => {
                 let content =
                     if alike.is_empty() { "a layer without a path".to_owned() } else { alike.join("`, `") };
@@ -65,15 +70,27 @@ impl<'m, 'g> Search<'m, 'g> {
         }
     }
 
-    /// The layers that have the weight of the module in the checkpoint that `site` is for.
-    fn like(&mut self, site: &AdapterSite, by_path: &Found) -> Vec<usize> {
-        let Some(Base { contents, paths }) = &mut self.base else { return Vec::new() };
+    /// The module in the checkpoint that `site` is for; `None` where it has none.
+    fn module_in_base(&mut self, site: &AdapterSite, by_path: &Found) -> Option<String> {
+        let Base { contents, paths } = self.base.as_mut()?;
         let module = match (paths.find(site.component, &site.path), by_path) {
             (Found::One(module), _) => module,
             (_, Found::One(path)) => path.clone(),
-            _ => return Vec::new(),
+            _ => return None,
         };
-        contents.layers_like(&module).to_vec()
+        contents.has(&module).then_some(module)
+    }
+
+    /// The layers that have the weight of `module` in the checkpoint.
+    fn like(&self, module: &str) -> Vec<usize> {
+        self.base.as_ref().map_or_else(Vec::new, |base| base.contents.layers_like(module).to_vec())
+    }
+
+    /// Whether the weights of the module at `path` could be compared with a checkpoint: one that the graph computes, from
+    /// smaller elements say, has no content.
+    fn is_compared(&self, path: &str) -> bool {
+        let (products, _) = self.products(path);
+        products.iter().all(|product| product.weight.weight().is_some())
     }
 
     /// The checkpoint's name for the module that `layers` are, which have no path in the graph.

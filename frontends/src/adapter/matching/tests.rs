@@ -42,6 +42,7 @@ fn sized(path: ModulePath, a: &[usize], b: &[usize]) -> AdapterSite {
         scale: 1.0,
         alpha: None,
         form: Form::Lora,
+        groups: 1,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use quad_frontends::data::safetensors::SafeTensorsFile;
 use quad_ir::interpret::{Interpreter, NamedTensors};
 use quad_ir::tensor::Tensor;
 use quad_passes::check::draw_inputs;
@@ -20,8 +21,8 @@ use crate::{open, output};
 /// Prove that an adapter takes effect in a model.
 ///
 /// Checked is that every tensor of the file is read and every site has its layer; that what the model takes is not zero
-/// at any site, also after it was rounded to what the model computes in; that the outputs differ from those of the base
-/// on drawn inputs; and that after another adapter was used, this one gives the very same outputs again.
+/// at any site, also after it was rounded to what the model computes in; that the outputs are numbers where those of the
+/// base are, and differ from them, on drawn inputs; and that after another adapter was used, this one gives the very same outputs again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quad adapter verify unet.onnx style.safetensors
@@ -39,6 +40,9 @@ pub(crate) struct Arguments {
     /// Sites of adapters that the model may lack, with * for any text. May be given several times.
     #[arg(long, value_name = "PATTERN")]
     allow_unused: Vec<String>,
+    /// The checkpoint that the model was exported from, to tell layers by the content of their weights too.
+    #[arg(long, value_name = "BASE.safetensors")]
+    base: Option<PathBuf>,
     /// What inputs are drawn from.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -97,26 +101,34 @@ fn bound(arguments: &Arguments, report: &mut Report) -> Result<Prepared, Adapter
     let other = arguments.other.as_ref().unwrap_or(&arguments.adapter);
     let tensors = tensor_count(&arguments.adapter);
     let adapters = adapters::read([&arguments.adapter, other], &mut report.notes)?;
+    let base = arguments.base.as_deref().map(SafeTensorsFile::open).transpose()?;
     let settings = Settings {
         rank: Rank::Largest,
         options: Options::default(),
         allow_unused: &arguments.allow_unused,
-        base: None,
+        base: base.as_ref(),
     };
     let mut prepared = adapters::prepare(module, &adapters, &settings)?;
     adapters::hoist(&mut prepared.module)?;
     report.notes.append(&mut prepared.notes);
     report.notes.dedup();
-    let sites = counted(prepared.adapters[0].sites.len(), "layer");
-    let found = tensors.map_or_else(String::new, |tensors| format!("{} for ", counted(tensors, "tensor")));
-    let holds = !prepared.adapters[0].sites.is_empty();
-    report.add("every tensor is bound once", holds, format!("{found}{sites}"));
+    let (bound, stored) = (prepared.adapters[0].sites.len(), adapters[0].sites.len());
+    let found = match (stored - bound, tensors) {
+        (0, Some(tensors)) => format!("{} for {}", counted(tensors, "tensor"), counted(bound, "layer")),
+        (0, None) => counted(bound, "layer"),
+        (unused, _) => format!(
+            "those of {}; {} left out, as --allow-unused has it",
+            counted(bound, "layer"),
+            counted(unused, "site")
+        ),
+    };
+    report.add("every tensor is bound once", bound > 0, found);
     Ok(prepared)
 }
 
 /// How many tensors the file of the adapter has, when it is a file.
 fn tensor_count(path: &Path) -> Option<usize> {
-    let file = quad_frontends::data::safetensors::SafeTensorsFile::open(path).ok()?;
+    let file = SafeTensorsFile::open(path).ok()?;
     Some(file.tensors().len())
 }
 
@@ -133,6 +145,10 @@ fn prove(arguments: &Arguments, prepared: &Prepared, report: &mut Report) -> Res
     let base = adapters::bind(prepared, []).map_err(Failure::input)?;
     report.add_effect(prepared, &own);
     let [without, first, between, again] = run_all(arguments, prepared, [&base, &own, &other, &own])?;
+    let lost = [&first, &between].map(|outputs| no_longer_finite(&without, outputs)).iter().sum::<usize>();
+    let found =
+        if lost == 0 { "all of them".to_owned() } else { format!("{} not", counted(lost, "element")) };
+    report.add("outputs are finite where the base's are", lost == 0, found);
     let effect = largest_difference(&first, &without);
     report.add("outputs differ from the base's", effect > 0.0, format!("by up to {effect:.3e}"));
     let change = largest_difference(&between, &first);
@@ -164,6 +180,17 @@ fn run_all<const N: usize>(
             Interpreter::new(main).run(&names.filter_map(given).collect()).map_err(Failure::input)?;
     }
     Ok(outputs)
+}
+
+/// How many elements are finite in `base` and not in `outputs`.
+fn no_longer_finite(base: &NamedTensors, outputs: &NamedTensors) -> usize {
+    let elements = |tensor: &Tensor| tensor.to_f64().unwrap_or_default();
+    let pairs =
+        base.iter().filter_map(|(name, tensor)| Some((elements(tensor), elements(outputs.get(name)?))));
+    let lost = |(a, b): (Vec<f64>, Vec<f64>)| {
+        a.iter().zip(&b).filter(|(a, b)| a.is_finite() && !b.is_finite()).count()
+    };
+    pairs.map(lost).sum()
 }
 
 fn largest_difference(a: &NamedTensors, b: &NamedTensors) -> f64 {

@@ -1,12 +1,11 @@
 //! `quad lora expose`: writes a model whose adapted layers take their LoRA weights as inputs.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use quad_frontends::data::safetensors::SafeTensorsFile;
-use quad_frontends::onnx;
 use quad_ir::attr::{Attr, AttrValue};
-use quad_ir::text;
+use quad_ir::module::Module;
 use quad_passes::lora::expose::{Form, Options, Strength};
 use quad_passes::lora::interface::{Interface, SiteTypes};
 use serde::Serialize;
@@ -101,6 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let base = arguments.base.as_ref().map(|path| SafeTensorsFile::open(path)).transpose();
     let base = base.map_err(Failure::input)?;
     let module = open::open(&arguments.model).map_err(Failure::input)?;
+    refuse_exposed(&module, &arguments.model)?;
     let mut notes = Vec::new();
     let paths = arguments.adapter.iter().map(|adapter| &adapter.path);
     let mut adapters = adapters::read(paths, &mut notes).map_err(Failure::input)?;
@@ -127,15 +127,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         }
         (None, _) => {}
     }
-    match format {
-        Format::Text => text::write_files(&arguments.output, &prepared.module).map_err(Failure::input)?,
-        Format::Onnx => {
-            let graph = open::main_graph(&prepared.module, &arguments.model).map_err(Failure::input)?;
-            onnx::write(graph, &arguments.output).map_err(Failure::input)?;
-        }
-    }
+    open::write(&arguments.output, format, &prepared.module, &arguments.model)?;
     report.print(arguments.json)?;
     Ok(Outcome::Done)
+}
+
+/// Layers are exposed once: inputs that a model has already would be left as they are, whatever was asked for.
+fn refuse_exposed(module: &Module, path: &Path) -> Result<(), Failure> {
+    let interface = Interface::of(module).map_err(Failure::input)?;
+    if interface.sites.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::message(format!(
+        "`{}` takes adapters already, at {}: bind one with `quad run --adapter` or `quad adapter pack`, or expose the \
+         model that it was made from",
+        path.display(),
+        counted(interface.sites.len(), "layer")
+    )))
 }
 
 fn report(arguments: &Arguments, notes: Vec<String>, prepared: &Prepared) -> Result<Report, Failure> {

@@ -6,9 +6,7 @@ mod report;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use quad_frontends::onnx;
 use quad_ir::module::Module;
-use quad_ir::text;
 use quad_ir::verify::verify;
 use quad_passes::check::{CheckError, Checker};
 use quad_passes::pass::PassError;
@@ -76,13 +74,7 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
     };
     verify_all(&module)?;
     if let (Some(path), Some(format)) = (&arguments.output, format) {
-        match format {
-            Format::Text => text::write_files(path, &module).map_err(Failure::input)?,
-            Format::Onnx => {
-                let graph = open::main_graph(&module, &arguments.subject.model).map_err(Failure::input)?;
-                onnx::write(graph, path).map_err(Failure::input)?;
-            }
-        }
+        open::write(path, format, &module, &arguments.subject.model)?;
     }
     let mut report = Report::of(&report, nodes_before, checker.as_ref(), &arguments.reporting);
     report.written = arguments.output.as_ref().map(|path| path.display().to_string());

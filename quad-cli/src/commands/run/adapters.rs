@@ -1,7 +1,8 @@
 //! The adapters of a run: what the model takes for them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use quad_frontends::data::safetensors::SafeTensorsFile;
 use quad_ir::interpret::{Interpreter, NamedTensors};
 use quad_ir::module::Module;
 use quad_passes::check::{self, PACK};
@@ -23,7 +24,12 @@ pub(super) struct Bound {
 
 /// Binds the adapters `given` to `module`, whose layers get branches where they have none. Without adapters the model is
 /// left as it is, and takes zeros.
-pub(super) fn bind(module: Module, given: &[Given], allow_unused: &[String]) -> Result<Bound, Failure> {
+pub(super) fn bind(
+    module: Module,
+    given: &[Given],
+    allow_unused: &[String],
+    base: Option<&Path>,
+) -> Result<Bound, Failure> {
     if given.is_empty() {
         let slots = zeros(&module)?;
         return Ok(Bound { module, slots, notes: Vec::new() });
@@ -38,7 +44,9 @@ pub(super) fn bind(module: Module, given: &[Given], allow_unused: &[String]) -> 
     let mut notes = Vec::new();
     let paths: Vec<PathBuf> = given.iter().map(|given| given.path.clone()).collect();
     let adapters = adapters::read(&paths, &mut notes).map_err(Failure::input)?;
-    let settings = Settings { rank: Rank::Sum, options: Options::default(), allow_unused, base: None };
+    let base = base.map(SafeTensorsFile::open).transpose().map_err(Failure::input)?;
+    let base = base.as_ref();
+    let settings = Settings { rank: Rank::Sum, options: Options::default(), allow_unused, base };
     let mut prepared = adapters::prepare(module, &adapters, &settings).map_err(Failure::input)?;
     adapters::hoist(&mut prepared.module).map_err(Failure::input)?;
     notes.append(&mut prepared.notes);
