@@ -91,7 +91,9 @@ fn bias_axis(layer: NodeRef<'_>) -> Option<usize> {
         OpKind::MatMul => (has_two_axes("a") && has_two_axes("b")).then_some(1),
         OpKind::Gemm => {
             let gemm = layer.is::<Gemm>()?;
-            (gemm.beta.get() == 1.0 && bias_is_constant("c")).then_some(1)
+            // Of integers, what is multiplied by `alpha` is rounded together with the bias.
+            let is_exact = gemm.alpha.get() == 1.0 || layer.result().ty().dtype.is_float();
+            (is_exact && gemm.beta.get() == 1.0 && bias_is_constant("c")).then_some(1)
         }
         _ => None,
     }

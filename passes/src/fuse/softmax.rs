@@ -68,9 +68,9 @@ impl Pass for FuseSoftmax {
 /// `y = e / sum(e)`.
 fn spelled_out_softmax(root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
     let y = root.result();
-    let (exponential, sum) = over_sum(root).ok_or(Skip::NoMatch)?;
+    let (exponential, sum, reduce) = over_sum(root).ok_or(Skip::NoMatch)?;
     let argument = exponential.operand("x").ok_or(Skip::NoMatch)?;
-    let axes = reduced_axes(sum).ok_or(Skip::NoMatch)?;
+    let axes = reduced_axes(sum, reduce.noop_with_empty_axes).ok_or(Skip::NoMatch)?;
     let &[axis] = &axes[..] else {
         return Err(because(sum, format!("it adds up along {} axes, not along one", axes.len())));
     };
@@ -84,7 +84,7 @@ fn spelled_out_softmax(root: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), S
 }
 
 /// The exponential and the sum of `exponential / sum`, or of the product with the reciprocal.
-fn over_sum(root: NodeRef<'_>) -> Option<(NodeRef<'_>, NodeRef<'_>)> {
+fn over_sum(root: NodeRef<'_>) -> Option<(NodeRef<'_>, NodeRef<'_>, &ReduceSum)> {
     let matched = |numerator: ValueRef<'_>, denominator: ValueRef<'_>| {
         let (sum, reduce) = made_by::<ReduceSum>(denominator)?;
         (reduce.keepdims && sum.operand("x")?.id() == numerator.id()).then_some(())
@@ -100,7 +100,8 @@ fn over_sum(root: NodeRef<'_>) -> Option<(NodeRef<'_>, NodeRef<'_>)> {
     };
     let (numerator, denominator) = pairs.into_iter().find(|(e, sum)| matched(*e, *sum).is_some())?;
     let (exponential, _) = made_by::<Exp>(numerator)?;
-    Some((exponential, denominator.producer()))
+    let (sum, reduce) = made_by::<ReduceSum>(denominator)?;
+    Some((exponential, sum, reduce))
 }
 
 /// `x` of `x - max(x)`, the largest element along `axis`.
@@ -109,7 +110,7 @@ fn less_maximum(value: ValueRef<'_>, axis: usize) -> Option<ValueRef<'_>> {
     let x = difference.operand("a")?;
     let (maximum, reduce) = made_by::<ReduceMax>(difference.operand("b")?)?;
     let of_x = reduce.keepdims && maximum.operand("x")?.id() == x.id();
-    (of_x && reduced_axes(maximum)?[..] == [axis]).then_some(x)
+    (of_x && reduced_axes(maximum, reduce.noop_with_empty_axes)?[..] == [axis]).then_some(x)
 }
 
 /// `softmax(scores * factor + mask)`.

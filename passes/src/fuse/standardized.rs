@@ -31,7 +31,7 @@ impl<'g> Standardized<'g> {
             let (mean, reduce) = made_by::<ReduceMean>(mean_square)?;
             let is_square = is_square_of(mean.operand("x")?, c);
             let kept = is_square && reduce.keepdims && c.ty() == y.ty();
-            kept.then_some(Self { c, axes: reduced_axes(mean)?, epsilon })
+            kept.then_some(Self { c, axes: reduced_axes(mean, reduce.noop_with_empty_axes)?, epsilon })
         })
     }
 
@@ -41,7 +41,8 @@ impl<'g> Standardized<'g> {
         let x = difference.operand("a")?;
         let (mean, reduce) = made_by::<ReduceMean>(difference.operand("b")?)?;
         let of_x = mean.operand("x")?.id() == x.id() && reduce.keepdims;
-        (of_x && reduced_axes(mean)? == self.axes && x.ty() == self.c.ty()).then_some(x)
+        (of_x && reduced_axes(mean, reduce.noop_with_empty_axes)? == self.axes && x.ty() == self.c.ty())
+            .then_some(x)
     }
 
     /// The first axis when the mean is taken along all axes from one on; a near miss at `root` otherwise.
@@ -87,12 +88,18 @@ fn power_of(value: ValueRef<'_>, exponent: f64) -> Option<ValueRef<'_>> {
     (power.operand("b").and_then(uniform)? == exponent).then(|| power.operand("a"))?
 }
 
-/// The axes along which `reduction` reduces, in order.
-pub(super) fn reduced_axes(reduction: NodeRef<'_>) -> Option<SmallVec<[usize; 6]>> {
+/// The axes along which `reduction` reduces, in order: without any given, all of them; `None` when that means none, as
+/// `noop_with_empty_axes` says, or when they are not known.
+pub(super) fn reduced_axes(
+    reduction: NodeRef<'_>,
+    noop_with_empty_axes: bool,
+) -> Option<SmallVec<[usize; 6]>> {
     let x = reduction.operand("x")?;
-    let Some(axes) = reduction.operand("axes") else { return Some((0..x.ty().rank()).collect()) };
-    let axes: Option<SmallVec<[usize; 6]>> =
-        integers(axes)?.into_iter().map(|axis| axis_of(axis, x)).collect();
+    let given = reduction.operand("axes").map_or(Some(Vec::new()), integers)?;
+    if given.is_empty() {
+        return (!noop_with_empty_axes).then(|| (0..x.ty().rank()).collect());
+    }
+    let axes: Option<SmallVec<[usize; 6]>> = given.into_iter().map(|axis| axis_of(axis, x)).collect();
     let mut axes = axes?;
     axes.sort_unstable();
     axes.dedup();

@@ -6,6 +6,7 @@
 use quad_ir::attr::F32Bits;
 use quad_ir::graph::{NodeRef, Patch, ValueId, ValueRef};
 use quad_ir::ops::{Attention, OpKind};
+use quad_ir::types::Dim;
 
 use super::scale;
 use crate::attention::axes::{Axes, origins, step_forward};
@@ -30,6 +31,9 @@ impl Rule for PackHeads {
         let attention = node.is::<Attention>().ok_or(Skip::NoMatch)?;
         let form = Form::of(node, attention).ok_or(Skip::NoMatch)?;
         check_plain(node, attention)?;
+        if node.operand("nonpad_kv_seqlen").is_some() {
+            return Err(because(node, "it is told how many of its keys are not padding"));
+        }
         let [q, k, v] = operands(node).ok_or(Skip::NoMatch)?;
         let found = [form.packed(q, true), form.packed(k, true), form.packed(v, false)];
         let missing = [q, k, v].into_iter().zip(&found).find(|(_, packed)| packed.is_none());
@@ -51,7 +55,7 @@ impl Rule for PackHeads {
         let packed = Attention {
             q_num_heads: Some(q.heads),
             kv_num_heads: Some(k.heads),
-            scale: if factor == 1.0 { attention.scale } else { rescaled(node, attention, factor) },
+            scale: if factor == 1.0 { attention.scale } else { rescaled(node, attention, factor)? },
             ..attention.clone()
         };
         let mask = form.mask(node, &q, patch)?;
@@ -160,11 +164,13 @@ impl Form {
     }
 }
 
-/// The scale of `attention`, which is that of `node`, times `factor`.
-fn rescaled(node: NodeRef<'_>, attention: &Attention, factor: f64) -> Option<F32Bits> {
-    let ty = node.operand("q")?.ty();
-    let size = ty.shape.last()?.known();
+/// The scale of `node`, which is `attention`, times `factor`.
+fn rescaled(node: NodeRef<'_>, attention: &Attention, factor: f64) -> Result<Option<F32Bits>, Skip> {
+    let ty = node.operand("q").ok_or(Skip::NoMatch)?.ty();
+    let size = ty.shape.last().and_then(Dim::known);
     let usual = size.map(|size| 1.0 / (size as f64).sqrt());
-    let before = attention.scale.map(|scale| f64::from(scale.get())).or(usual)?;
-    scale(before * factor, size, ty.dtype)
+    let before = attention.scale.map(|scale| f64::from(scale.get())).or(usual);
+    let before =
+        before.ok_or_else(|| because(node, "it is scaled by the size of its heads, which is not known"))?;
+    Ok(scale(before * factor, size, ty.dtype))
 }

@@ -1,5 +1,6 @@
 //! What is between a product of queries and keys and the softmax: numbers that multiply, masks, and casts.
 
+use quad_ir::dtype::DType;
 use quad_ir::graph::{NodeRef, Patch, ValueId, ValueRef};
 use quad_ir::ops::{Add, Cast, MatMul, Softmax, Unsqueeze, Where};
 use quad_ir::types::TensorType;
@@ -68,9 +69,10 @@ impl<'g> Scores<'g> {
 
     /// The sum of the masks, with an axis for heads where it has a batch axis.
     pub(super) fn mask(&self, patch: &mut Patch<'_>) -> Result<Option<ValueId>, Skip> {
+        let dtype = self.mask_dtype()?;
         let mut sum: Option<ValueId> = None;
         for mask in &self.masks {
-            let mask = self.numbers(mask, patch)?;
+            let mask = numbers(mask, dtype, patch)?;
             sum = Some(match sum {
                 None => mask,
                 Some(sum) => patch.add_value(Add, &[sum, mask])?,
@@ -84,17 +86,31 @@ impl<'g> Scores<'g> {
         Ok(Some(mask))
     }
 
-    /// `mask` as numbers to add.
-    fn numbers(&self, mask: &Mask<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Skip> {
-        let (condition, hides) = match mask {
-            Mask::Added(value) => return Ok(value.id()),
-            Mask::Chosen { condition, hides } => (condition.id(), *hides),
-        };
-        let dtype = self.product.result().ty().dtype;
-        let (readable, hidden) = (patch.scalar(dtype, 0.0)?, patch.scalar(dtype, f64::NEG_INFINITY)?);
-        let [yes, no] = if hides { [hidden, readable] } else { [readable, hidden] };
-        Ok(patch.add_value(Where, &[condition, yes, no])?)
+    /// The type of the masks that are added, or that of the scores where there are none. Zero and minus infinity, by which
+    /// the others hide keys, are the same in all types.
+    fn mask_dtype(&self) -> Result<DType, Skip> {
+        let mut added = self.masks.iter().filter_map(|mask| match mask {
+            Mask::Added(value) => Some(value),
+            Mask::Chosen { .. } => None,
+        });
+        let Some(first) = added.next() else { return Ok(self.product.result().ty().dtype) };
+        let dtype = first.ty().dtype;
+        match added.find(|mask| mask.ty().dtype != dtype) {
+            Some(other) => Err(because(other.producer(), "it is a mask of another type than the one before")),
+            None => Ok(dtype),
+        }
     }
+}
+
+/// `mask` as numbers of type `dtype` to add.
+fn numbers(mask: &Mask<'_>, dtype: DType, patch: &mut Patch<'_>) -> Result<ValueId, Skip> {
+    let (condition, hides) = match mask {
+        Mask::Added(value) => return Ok(value.id()),
+        Mask::Chosen { condition, hides } => (condition.id(), *hides),
+    };
+    let (readable, hidden) = (patch.scalar(dtype, 0.0)?, patch.scalar(dtype, f64::NEG_INFINITY)?);
+    let [yes, no] = if hides { [hidden, readable] } else { [readable, hidden] };
+    Ok(patch.add_value(Where, &[condition, yes, no])?)
 }
 
 /// What hides keys from queries.

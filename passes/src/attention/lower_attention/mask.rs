@@ -25,6 +25,12 @@ pub(super) fn of_operand(
     if mask.ty().shape.last() != keys.as_ref() {
         return Err(because(mask.producer(), "it is a mask of other keys"));
     }
+    let dtype = node.result().ty().dtype;
+    // The lowest number of a wider type, which evens out a row that is hidden, would become minus infinity.
+    if mask.ty().dtype.is_float() && mask.ty().dtype.bits() > dtype.bits() {
+        let why = format!("it is a mask of {}, which {dtype} may not hold", mask.ty().dtype);
+        return Err(because(mask.producer(), why));
+    }
     let may_hide_all = hides_all_of_a_row(mask)?.unwrap_or(true);
     let mut value = mask.id();
     if single && mask.ty().rank() >= 3 {
@@ -32,7 +38,6 @@ pub(super) fn of_operand(
         let axes = patch.integers(&[mask.ty().rank() as i64 - 3])?;
         value = patch.add_value(Squeeze, &[value, axes])?;
     }
-    let dtype = node.result().ty().dtype;
     if mask.ty().dtype == DType::Bool {
         let (readable, hidden) = (patch.scalar(dtype, 0.0)?, patch.scalar(dtype, f64::NEG_INFINITY)?);
         value = patch.add_value(Where, &[value, readable, hidden])?;

@@ -10,6 +10,11 @@ use crate::egraph::language::Constant;
 use crate::egraph::rule::{Roots, Rule, Site};
 use crate::egraph::term::Term;
 
+/// Whether sums and products in another order are far from overflowing and from vanishing. Integers wrap alike in any order.
+pub(super) fn is_wide(site: &Site<'_, '_>) -> bool {
+    !site.ty().dtype.is_float() || site.ty().dtype.bits() >= 32
+}
+
 /// Those about operands that change nothing.
 pub const NEUTRAL: &[Rule] = &[Rule {
     name: "neutral-operand",
@@ -89,12 +94,12 @@ fn negated(x: impl Into<Term>) -> Term {
     Term::apply(Neg, [x.into()])
 }
 
-/// `x - x` is 0; `min(x, x)`, `max(x, x)` and `where(c, x, x)` are `x`.
+/// `x - x` is 0, but of infinite floats; `min(x, x)`, `max(x, x)` and `where(c, x, x)` are `x`.
 fn same(site: &Site<'_, '_>) -> Vec<Term> {
     let mut operands = site.operands().iter().copied().rev();
     let Some(x) = operands.next().filter(|x| operands.next() == Some(*x)) else { return Vec::new() };
     if matches!(site.op(), Op::Sub(_)) {
-        return zero(site).into_iter().collect();
+        return zero(site).filter(|_| !site.ty().dtype.is_float()).into_iter().collect();
     }
     if site.ty_of(x) == Some(site.ty()) { vec![Term::from(x)] } else { Vec::new() }
 }
@@ -144,7 +149,7 @@ fn signs(site: &Site<'_, '_>) -> Vec<Term> {
 
 /// `a * s + b * s` is `(a + b) * s`, and so for differences.
 fn common_factor(site: &Site<'_, '_>) -> Vec<Term> {
-    let Some([left, right]) = pair(site) else { return Vec::new() };
+    let Some([left, right]) = pair(site).filter(|_| is_wide(site)) else { return Vec::new() };
     let factors = |class| {
         site.nodes::<Mul>(class)
             .flat_map(|(_, operands)| [[operands[0], operands[1]], [operands[1], operands[0]]])
@@ -181,7 +186,7 @@ fn common_matrix(site: &Site<'_, '_>) -> Vec<Term> {
 
 /// `(x + c) + d` is `x + (c + d)`, where both are constants.
 fn add_constants(site: &Site<'_, '_>) -> Vec<Term> {
-    let Some([a, b]) = pair(site) else { return Vec::new() };
+    let Some([a, b]) = pair(site).filter(|_| is_wide(site)) else { return Vec::new() };
     let outer = [(a, b), (b, a)].into_iter().filter(|(_, constant)| site.is_constant(*constant));
     let merged = outer.flat_map(|(y, outer)| {
         let inner = site

@@ -4,15 +4,16 @@
 //! A scale is a single element, known or not, or a constant that is stretched over the other operand. It goes into one
 //! operand of a product of matrices or of a convolution as a whole, into the rows or columns that it scales, or into the
 //! channels. It goes out of a product only where elements have 32 bits or more: models of 16 bits scale an operand lest the
-//! sums overflow.
+//! sums overflow. For the same reason it goes into operands of `f16` only where it is known to be moderate.
 
 use egg::Id;
+use quad_ir::dtype::DType;
 use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::{Conv, Gemm, MatMul, Mul, Op, OpKind, Reciprocal};
 use quad_ir::types::TensorType;
 use smallvec::SmallVec;
 
-use super::algebra::uniform;
+use super::algebra::{is_wide, uniform};
 use super::reshape::{self, reshaped};
 use super::transpose;
 use crate::egraph::rule::{Roots, Rule, Site};
@@ -100,14 +101,31 @@ fn times(x: impl Into<Term>, scale: Term) -> Term {
     Term::apply(Mul, [x.into(), scale])
 }
 
-/// Whether sums are far from overflowing.
-fn is_wide(site: &Site<'_, '_>) -> bool {
-    site.ty().dtype.is_float() && site.ty().dtype.bits() >= 32
+/// Factors that an operand of `f16` takes in place of another: the smallest and the largest.
+const NARROW_FACTORS: std::ops::RangeInclusive<f64> = 1.0 / 64.0..=1.0;
+
+/// Whether `scale` may be multiplied with an operand of `site`: in the narrow range of `f16` only where that is known not to
+/// overflow, nor to make much of the operand vanish.
+fn is_moderate(site: &Site<'_, '_>, scale: Id) -> bool {
+    let elements = || site.tensor(scale)?.to_f64().ok();
+    let is_near_one = |element: &f64| NARROW_FACTORS.contains(&element.abs());
+    is_wide(site)
+        || site.ty().dtype == DType::BF16
+        || elements().is_some_and(|elements| elements.iter().all(is_near_one))
+}
+
+/// The ways in which the product `site` is a value scaled by what an operand of that value may be scaled by.
+fn moderately_scaled(site: &Site<'_, '_>) -> SmallVec<[(Id, Id); 2]> {
+    let mut ways = scaled(site);
+    ways.retain(|(_, scale)| is_moderate(site, *scale));
+    ways
 }
 
 /// `(x * s) * t` is `x * (s * t)`.
 fn merge(site: &Site<'_, '_>) -> Vec<Term> {
-    let Some((a, b)) = site.operand(0).zip(site.operand(1)) else { return Vec::new() };
+    let Some((a, b)) = site.operand(0).zip(site.operand(1)).filter(|_| is_wide(site)) else {
+        return Vec::new();
+    };
     let outer = [(a, b), (b, a)].into_iter().filter(|(_, scale)| is_scale(site, *scale));
     let merged = outer.flat_map(|(y, outer)| {
         let inner = site
@@ -123,11 +141,11 @@ fn merge(site: &Site<'_, '_>) -> Vec<Term> {
 fn divide(site: &Site<'_, '_>) -> Vec<Term> {
     let term = || {
         let (x, divisor) = (site.operand(0)?, site.operand(1)?);
-        let is_moderate = || {
+        let has_reciprocals = || {
             let elements = site.tensor(divisor)?.to_f64().ok()?;
             elements.iter().all(|element| (1.0 / 256.0..=256.0).contains(&element.abs())).then_some(())
         };
-        let exact = site.ty().dtype.is_float() && (is_wide(site) || is_moderate().is_some());
+        let exact = site.ty().dtype.is_float() && (is_wide(site) || has_reciprocals().is_some());
         let reciprocal = || times(x, Term::apply(Reciprocal, [Term::from(divisor)]));
         (exact && site.is_constant(divisor)).then(reciprocal)
     };
@@ -137,7 +155,7 @@ fn divide(site: &Site<'_, '_>) -> Vec<Term> {
 /// `matmul(a, b) * s` is `matmul(a * s, b)` and `matmul(a, b * s)`, where `s` is the same for all columns or all rows.
 fn into_matmul(site: &Site<'_, '_>) -> Vec<Term> {
     let mut terms = Vec::new();
-    for (y, scale) in scaled(site) {
+    for (y, scale) in moderately_scaled(site) {
         let rank = site.ty().rank();
         let Some(along) = along(site, scale, rank) else { continue };
         for (_, operands) in site.nodes::<MatMul>(y) {
@@ -179,7 +197,7 @@ fn through_matmul(site: &Site<'_, '_>) -> Vec<Term> {
     let Some((a, b)) = site.operand(0).zip(site.operand(1)) else { return Vec::new() };
     let Some((left, right)) = site.ty_of(a).zip(site.ty_of(b)) else { return Vec::new() };
     let moved = scalings(site, a).into_iter().filter_map(|(a, scale)| {
-        match along(site, scale, left.rank())? {
+        match along(site, scale, left.rank()).filter(|_| is_moderate(site, scale))? {
             Along::All => {}
             Along::Axis(axis) if axis + 1 == left.rank() && right.rank() >= 2 => {}
             Along::Axis(_) => return None,
@@ -192,18 +210,22 @@ fn through_matmul(site: &Site<'_, '_>) -> Vec<Term> {
 /// `gemm(a, b, c) * s` is `gemm(a, b * s, c * s)`, where `s` is the same for all rows.
 fn into_gemm(site: &Site<'_, '_>) -> Vec<Term> {
     let mut terms = Vec::new();
-    for (y, scale) in scaled(site) {
+    for (y, scale) in moderately_scaled(site) {
         if !matches!(along(site, scale, 2), Some(Along::All | Along::Axis(1))) {
             continue;
         }
-        let nodes = site.nodes::<Gemm>(y).filter_map(|(gemm, operands)| {
-            let weight = times(operands[1], spread(site, scale, usize::from(gemm.transB))?);
-            let bias = match operands.get(2) {
-                Some(bias) if !site.is_absent(*bias) => times(*bias, spread(site, scale, 0)?),
-                _ => Term::Absent,
-            };
-            Some(Term::apply(gemm.clone(), [operands[0].into(), weight, bias]))
-        });
+        // Of integers, what is multiplied by `alpha` and `beta` is rounded.
+        let is_exact =
+            |gemm: &Gemm| site.ty().dtype.is_float() || (gemm.alpha.get(), gemm.beta.get()) == (1.0, 1.0);
+        let nodes =
+            site.nodes::<Gemm>(y).filter(|(gemm, _)| is_exact(gemm)).filter_map(|(gemm, operands)| {
+                let weight = times(operands[1], spread(site, scale, usize::from(gemm.transB))?);
+                let bias = match operands.get(2) {
+                    Some(bias) if !site.is_absent(*bias) => times(*bias, spread(site, scale, 0)?),
+                    _ => Term::Absent,
+                };
+                Some(Term::apply(gemm.clone(), [operands[0].into(), weight, bias]))
+            });
         terms.extend(nodes);
     }
     terms
@@ -218,7 +240,7 @@ fn channels(conv: &Conv, rank: usize) -> Along {
 /// the same for all channels, it is `conv(x * s, w)`, too.
 fn into_conv(site: &Site<'_, '_>) -> Vec<Term> {
     let mut terms = Vec::new();
-    for (y, scale) in scaled(site) {
+    for (y, scale) in moderately_scaled(site) {
         let rank = site.ty().rank();
         let Some(along) = along(site, scale, rank) else { continue };
         let nodes = site.nodes::<Conv>(y);
@@ -262,7 +284,7 @@ fn through_conv(site: &Site<'_, '_>) -> Vec<Term> {
     };
     let rank = site.ty().rank();
     let moved = scalings(site, x).into_iter().filter_map(|(x, scale)| {
-        let along = along(site, scale, rank)?;
+        let along = along(site, scale, rank).filter(|_| is_moderate(site, scale))?;
         if along != Along::All && (along != channels(conv, rank) || conv.group != 1) {
             return None;
         }
@@ -277,7 +299,7 @@ fn through_conv(site: &Site<'_, '_>) -> Vec<Term> {
 
 /// `(a + b) * s` is `a * s + b * s`, and so for differences.
 fn into_sum(site: &Site<'_, '_>) -> Vec<Term> {
-    let distributed = scaled(site).into_iter().flat_map(|(y, scale)| {
+    let distributed = moderately_scaled(site).into_iter().flat_map(|(y, scale)| {
         let sums = site.operations(y).filter(|inner| matches!(inner.op(), Op::Add(_) | Op::Sub(_)));
         sums.map(move |inner| inner.with_operands(inner.operands().iter().map(|x| times(*x, scale.into()))))
     });
@@ -286,7 +308,9 @@ fn into_sum(site: &Site<'_, '_>) -> Vec<Term> {
 
 /// `sum(x * s)` is `sum(x) * s`, where `s` is a single element, and so for means.
 fn out_of_reduction(site: &Site<'_, '_>) -> Vec<Term> {
-    let Some(x) = site.operand(0).filter(|_| site.ty().dtype.is_float()) else { return Vec::new() };
+    let Some(x) = site.operand(0).filter(|_| site.ty().dtype.is_float() && is_wide(site)) else {
+        return Vec::new();
+    };
     let single = scalings(site, x).into_iter().filter(|(_, scale)| site.is_single(*scale));
     let moved = single.filter_map(|(x, scale)| {
         let rest = site.operands().iter().skip(1).map(|operand| Term::from(*operand));

@@ -1,7 +1,7 @@
 //! Quotients, negations and powers as products.
 
 use quad_ir::dtype::DType;
-use quad_ir::graph::{NodeRef, Patch};
+use quad_ir::graph::{NodeRef, Patch, ValueRef};
 use quad_ir::ops::{Mul, OpKind, Reciprocal, Sqrt};
 
 use super::replace;
@@ -23,9 +23,23 @@ fn div_to_mul(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
     if !is_constant(divisor) {
         return Err(because(node, "its divisor is computed"));
     }
+    let is_narrow = divisor.ty().dtype.bits() < 32 && divisor.ty().dtype != DType::BF16;
+    if is_narrow && !has_exact_reciprocals(divisor) {
+        return Err(because(
+            node,
+            format!("{} may not hold the reciprocal of its divisor", divisor.ty().dtype),
+        ));
+    }
     let factor = patch.derived(Reciprocal, &[divisor.id()])?;
     let new = patch.add_value(Mul, &[x.id(), factor])?;
     replace(node, new, patch)
+}
+
+/// Whether `divisor` is known, and so moderate that its reciprocal is as exact as itself in 16 bits.
+fn has_exact_reciprocals(divisor: ValueRef<'_>) -> bool {
+    let elements = divisor.constant().and_then(|tensor| tensor.to_f64().ok());
+    let is_moderate = |element: &f64| (1.0 / 256.0..=256.0).contains(&element.abs());
+    elements.is_some_and(|elements| elements.iter().all(is_moderate))
 }
 
 /// `-x` as `x * -1`; of an unsigned type, times its largest number, which wraps to the same.
