@@ -267,6 +267,33 @@ fn products_that_join_channels_and_kernel_fit_a_convolution() {
 }
 
 #[test]
+fn factors_of_groups_fit_a_layer_with_as_many() {
+    let module = text(
+        "%k = weight [1, 2, 3, 4] : f32[2, 2, 1, 1]
+         %y = conv(%image, %k) {group = 2} : f32[1, 2, 8, 8] from \"net.grouped\"",
+    );
+    let graph = module.main().expect("one graph");
+    let plain = sized(ModulePath::Dotted("net.grouped".to_owned()), &[4, 4, 1, 1], &[2, 4]);
+    let known = ["net.grouped".to_owned()];
+    for (groups, fits) in [(1, true), (2, true), (4, false)] {
+        let site = AdapterSite { groups, ..plain.clone() };
+        let by_graph = find(&module, vec![site.clone()], &MatchOptions::default()).map(|_| ());
+        let by_path = match_paths(graph, &known, &[adapter(vec![site])], &MatchOptions::default());
+        for matched in [by_graph, by_path.map(|_| ())] {
+            match matched {
+                Ok(()) => assert!(fits, "{groups}"),
+                Err(error) => {
+                    assert!(
+                        !fits && error.to_string().contains("4 groups has them; the layer has 2"),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn dilated_convolutions_are_refused() {
     let module = text(
         "%k = weight [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7] : f32[1, 4, 2, 2]
