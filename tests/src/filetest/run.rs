@@ -1,5 +1,5 @@
 //! `run: canonicalize, fuse-gelu`: runs a pipeline, shows the graph before, what each pass did, what a rule left and why,
-//! the graph after each pass that changed something, and how far the outputs are from those before.
+//! the graph after all of them, and how far the outputs are from those before.
 //!
 //! `compare: allowed = 1e-5, seed = 3, batch = 4` says how far outputs may be off, relative to their largest magnitude,
 //! from which seed the inputs are drawn, and what symbolic sizes are. Without it 1e-5, 1 and 2. `run: nothing, ..` expects
@@ -52,10 +52,16 @@ impl FileTest for Run {
         let mut module = test.module()?.clone();
         let inputs = draw_inputs(&module, settings.seed, &settings.sizes)?;
         let mut checker = Checker::new(&module, inputs, settings.allowed)?;
-        test.story.tell("before", "", [body(&module)?]);
+        // What was imported is shown already.
+        if !test.case.commands.iter().any(|command| command.name == "import") {
+            test.story.tell("before", "", [body(&module)?]);
+        }
         let options = RunOptions { explain: true, ..RunOptions::default() };
         let mut teller = Teller { story: &mut test.story };
         let report = runner::run(&pipeline, &mut module, &options, &mut [&mut checker, &mut teller])?;
+        if report.changes() > 0 {
+            test.story.tell("after", "", [body(&module)?]);
+        }
         match (nothing, report.changes()) {
             (true, 0) => test.story.tell("after", "nothing changed", []),
             (false, 0) => return Err("no pass changed anything: say so with `run: nothing, ..`".into()),
@@ -113,7 +119,7 @@ impl Observer for Teller<'_> {
     fn after(
         &mut self,
         report: &PassReport,
-        module: &Module,
+        _module: &Module,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let mut lines: Vec<String> = Vec::new();
         for event in &report.events {
@@ -125,9 +131,7 @@ impl Observer for Teller<'_> {
                 Event::Noted { what, .. } => what.clone(),
             });
         }
-        if report.changes > 0 {
-            lines.push(body(module).map_err(|error| error.message().unwrap_or_default().to_owned())?);
-        } else if lines.is_empty() {
+        if report.changes == 0 && lines.is_empty() {
             return Ok(());
         }
         let changes = counted(report.changes, "change");
