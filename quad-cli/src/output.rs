@@ -2,9 +2,17 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 /// Standard output for results, without anything that a name in a file could do to a terminal.
 pub(crate) fn stdout() -> impl Write {
     Plain(io::stdout().lock())
+}
+
+/// Writes `value` to `out` as one JSON object, for scripts to read.
+pub(crate) fn json<W: Write + ?Sized>(out: &mut W, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
 }
 
 /// Tells something worth knowing beside the results.

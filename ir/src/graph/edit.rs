@@ -182,7 +182,9 @@ impl Graph {
             self.known_elements -= known.map_or(0, |known| known.len()).min(self.known_elements);
         }
         self.topology.remove(node);
-        self.inputs.retain(|input| *input != node);
+        if Input::of(&data.op).is_some() {
+            self.inputs.retain(|input| *input != node);
+        }
     }
 }
 

@@ -63,8 +63,7 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
     let found = Bench::new(&pipeline, settings).bisect(&module).map_err(Failure::input)?;
     let out = &mut output::stdout();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &Report::of(&found)).map_err(io::Error::from)?;
-        writeln!(out)?;
+        output::json(out, &Report::of(&found))?;
     } else {
         match &found {
             Bisection::Holds { changes } => {

@@ -93,8 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let report = Report { equal, atol: arguments.atol, rtol: arguments.rtol, tensors };
     let out = &mut output::stdout();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from)?;
-        writeln!(out)?;
+        output::json(out, &report)?;
     } else {
         report.print(out)?;
     }

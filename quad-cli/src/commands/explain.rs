@@ -62,8 +62,7 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
     if arguments.json {
         let near_misses = misses.iter().map(Line::of).collect();
         let report = Report { changes: report.changes(), near_misses };
-        serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from)?;
-        writeln!(out)?;
+        output::json(out, &report)?;
     } else {
         print(&misses, report.changes(), arguments.places, out)?;
     }

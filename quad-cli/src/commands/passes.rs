@@ -69,8 +69,7 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
         }
     }
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &catalogue).map_err(io::Error::from)?;
-        writeln!(out)?;
+        output::json(out, &catalogue)?;
     } else if arguments.name.is_some() {
         catalogue.print_manual(out)?;
     } else {

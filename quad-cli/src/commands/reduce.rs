@@ -79,8 +79,7 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
     let report = Report::of(&module, &reduced, arguments);
     let out = &mut output::stdout();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from)?;
-        writeln!(out)?;
+        output::json(out, &report)?;
     } else {
         report.print(&reduced, arguments, out)?;
     }

@@ -36,8 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let facts: Vec<Facts> = arguments.adapters.iter().map(read).collect::<Result<_, Failure>>()?;
     let out = &mut output::stdout();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &facts).map_err(io::Error::from)?;
-        writeln!(out)?;
+        output::json(out, &facts)?;
     } else {
         print(&facts, out)?;
     }

@@ -1,6 +1,6 @@
 //! `quad adapter pack`: makes of adapters what one model takes.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use quad_passes::lora::expose::Options;
@@ -91,8 +91,7 @@ impl Report {
     fn print(&self, json: bool) -> Result<(), Failure> {
         let out = &mut output::stdout();
         if json {
-            serde_json::to_writer_pretty(&mut *out, self).map_err(io::Error::from)?;
-            writeln!(out)?;
+            output::json(out, self)?;
             return Ok(());
         }
         self.notes.iter().for_each(|note| output::note(note));

@@ -1,7 +1,7 @@
 //! `quad adapter verify`: proves that an adapter takes effect in a model.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use quad_frontends::data::safetensors::SafeTensorsFile;
@@ -241,8 +241,7 @@ impl Report {
     fn print(&self, json: bool) -> Result<(), Failure> {
         let out = &mut output::stdout();
         if json {
-            serde_json::to_writer_pretty(&mut *out, self).map_err(io::Error::from)?;
-            writeln!(out)?;
+            output::json(out, self)?;
             return Ok(());
         }
         self.notes.iter().for_each(|note| output::note(note));

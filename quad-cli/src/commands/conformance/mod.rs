@@ -86,8 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let summary = Summary::new(reports);
     let out = &mut output::stdout();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &summary).map_err(io::Error::from)?;
-        writeln!(out)?;
+        output::json(out, &summary)?;
     } else {
         summary.print(out)?;
     }

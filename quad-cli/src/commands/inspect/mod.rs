@@ -37,8 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     facts.others = others.map(|graph| Facts::of(&arguments.model, graph)).collect();
     let out = &mut output::stdout();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &facts).map_err(io::Error::from)?;
-        writeln!(out)?;
+        output::json(out, &facts)?;
     } else {
         writeln!(out, "{}", facts.file)?;
         print(&facts, out)?;

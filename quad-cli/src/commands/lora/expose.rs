@@ -1,6 +1,6 @@
 //! `quad lora expose`: writes a model whose adapted layers take their LoRA weights as inputs.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use quad_frontends::data::safetensors::SafeTensorsFile;
@@ -176,8 +176,7 @@ impl Report {
     fn print(&self, json: bool) -> Result<(), Failure> {
         let out = &mut output::stdout();
         if json {
-            serde_json::to_writer_pretty(&mut *out, self).map_err(io::Error::from)?;
-            writeln!(out)?;
+            output::json(out, self)?;
             return Ok(());
         }
         self.notes.iter().for_each(|note| output::note(note));

@@ -149,8 +149,7 @@ fn wrong_or_failed(error: RunError, arguments: &Arguments) -> Result<Outcome, Fa
     let out = &mut output::stdout();
     if arguments.reporting.json {
         let wrong = Wrong { holds: false, pass: &error.pass, message: source.to_string() };
-        serde_json::to_writer_pretty(&mut *out, &wrong).map_err(io::Error::from)?;
-        writeln!(out)?;
+        output::json(out, &wrong)?;
         return Ok(Outcome::DoesNotHold);
     }
     writeln!(out, "{source}")?;

@@ -7,6 +7,7 @@ use quad_passes::check::{Checker, Deviation};
 use quad_passes::runner::{PassReport, RunReport};
 use serde::Serialize;
 
+use crate::output;
 use crate::table::{Align, Table, counted, grouped};
 
 /// What there is to say.
@@ -76,8 +77,7 @@ impl Report {
     /// Prints it as the arguments ask for.
     pub(super) fn print(&self, reporting: &Reporting, out: &mut dyn Write) -> io::Result<()> {
         if reporting.json {
-            serde_json::to_writer_pretty(&mut *out, self)?;
-            return writeln!(out);
+            return output::json(out, self);
         }
         if reporting.stats {
             self.print_stats(out)?;
