@@ -1,0 +1,1 @@
+//! The QNN backend: graphs for the NPUs of Qualcomm.

@@ -1,0 +1,1 @@
+//! One quantization profile for all adapters: calibration, encodings, sensitivity, and the quantized graph.
