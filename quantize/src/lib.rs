@@ -1,1 +1,3 @@
 //! One quantization profile for all adapters: calibration, encodings, sensitivity, and the quantized graph.
+
+pub mod encoding;
