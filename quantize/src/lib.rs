@@ -1,3 +1,5 @@
 //! One quantization profile for all adapters: calibration, encodings, sensitivity, and the quantized graph.
 
 pub mod encoding;
+pub mod precision;
+pub mod profile;
