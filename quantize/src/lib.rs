@@ -1,5 +1,7 @@
 //! One quantization profile for all adapters: calibration, encodings, sensitivity, and the quantized graph.
 
 pub mod encoding;
+pub mod groups;
+pub mod metrics;
 pub mod precision;
 pub mod profile;
