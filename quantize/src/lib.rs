@@ -3,5 +3,6 @@
 pub mod encoding;
 pub mod groups;
 pub mod metrics;
+pub mod plots;
 pub mod precision;
 pub mod profile;
