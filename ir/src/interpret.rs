@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use crate::graph::{Graph, NodeRef, ValueId};
+use crate::graph::{Graph, NodeRef, ValueId, ValueRef};
 use crate::loc::{Loc, Name};
 use crate::ops::{EvalError, Fact, InferError, Inputs, Op, Operands, Results, Types, Weight};
 use crate::tensor::Tensor;
 use crate::types::{Dim, Known, SymId, TensorType};
-use crate::weights::WeightError;
+use crate::weights::{WeightError, WeightId};
 
 /// Tensors by name.
 pub type NamedTensors = BTreeMap<String, Tensor>;
@@ -119,12 +119,16 @@ pub struct Interpreter<'g> {
     graph: &'g Graph,
     limit: u64,
     progress: Option<&'g dyn Fn(usize, usize)>,
+    constants: Option<&'g Constants>,
 }
+
+/// Weights of a graph whose bytes were read or made before.
+pub type Constants = FxHashMap<WeightId, Tensor>;
 
 impl<'g> Interpreter<'g> {
     /// An interpreter of `graph` without a memory limit.
     pub fn new(graph: &'g Graph) -> Self {
-        Self { graph, limit: u64::MAX, progress: None }
+        Self { graph, limit: u64::MAX, progress: None, constants: None }
     }
 
     /// Refuses to hold more than `limit` bytes of computed values at a time. Inputs and weights do not count.
@@ -141,8 +145,25 @@ impl<'g> Interpreter<'g> {
         self
     }
 
+    /// Takes the weights that `constants` has from there. Without it, each run reads weights and makes recipes anew.
+    #[must_use]
+    pub fn with_constants(mut self, constants: &'g Constants) -> Self {
+        self.constants = Some(constants);
+        self
+    }
+
     /// The outputs for `inputs`, by name.
     pub fn run(&self, inputs: &NamedTensors) -> Result<NamedTensors, RunError> {
+        self.run_observed(inputs, &mut |_, _| {})
+    }
+
+    /// As [`run`](Self::run). Shows every value to `observe` when it is there, inputs, constants and values that nothing
+    /// reads included.
+    pub fn run_observed(
+        &self,
+        inputs: &NamedTensors,
+        observe: &mut dyn FnMut(ValueRef<'_>, &Tensor),
+    ) -> Result<NamedTensors, RunError> {
         self.check_inputs(&inputs.iter().map(|(name, tensor)| (name.clone(), tensor.ty())).collect())?;
         let order = self.graph.topo();
         let mut left = self.remaining_readers();
@@ -152,6 +173,7 @@ impl<'g> Interpreter<'g> {
             let node = self.graph.node(*node);
             let results = self.evaluate(node, inputs, &values, held)?;
             for (value, tensor) in node.results().zip(results) {
+                observe(value, &tensor);
                 if left.get(&value.id()).is_some_and(|readers| *readers > 0) {
                     held = held.saturating_add(counted(node, &tensor));
                     values.insert(value.id(), tensor);
@@ -232,7 +254,8 @@ impl<'g> Interpreter<'g> {
     }
 
     fn weight(&self, node: NodeRef<'_>, weight: &Weight) -> Result<Results, RunError> {
-        let tensor = self.graph.weights().tensor(weight.id);
+        let ready = self.constants.and_then(|constants| constants.get(&weight.id).cloned());
+        let tensor = ready.map_or_else(|| self.graph.weights().tensor(weight.id), Ok);
         let tensor = tensor.map_err(|error| RunError::Weight { loc: Box::new(node.loc().clone()), error })?;
         Ok(std::iter::once(tensor).collect())
     }

@@ -27,4 +27,10 @@ pub const PIPELINES: &[NamedPipeline] = &[
         text: "float,split-projections,split-heads,separate-heads,clean,hoist-adapter,linear-to-conv,fuse-conv-bias,clean,\
                layout,clean,rank4,clean,hoist-adapter,clean",
     },
+    NamedPipeline {
+        name: "frozen",
+        summary: "The graph that is calibrated and quantized: what NPUs take, attention in single products, every value \
+                  with a name.",
+        text: "npu,lower-attention,clean,name-values",
+    },
 ];

@@ -53,6 +53,7 @@ passes! {
         constant_fold => ConstantFold,
         cse => Cse,
         dce => Dce,
+        name_values => NameValues,
     }
     fuse {
         conv_batch_norm => FuseConvBatchNorm,

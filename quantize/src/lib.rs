@@ -6,3 +6,4 @@ pub mod metrics;
 pub mod plots;
 pub mod precision;
 pub mod profile;
+pub mod statistics;

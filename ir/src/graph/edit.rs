@@ -33,7 +33,7 @@ pub struct StaleEdit;
 impl Edit {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty() && self.replaced.is_empty() && self.erased.is_empty()
+        self.nodes.is_empty() && self.replaced.is_empty() && self.erased.is_empty() && self.names.is_empty()
     }
 
     /// How many nodes are added.

@@ -4,3 +4,4 @@ pub mod canonicalize;
 pub mod constant_fold;
 pub mod cse;
 pub mod dce;
+pub mod name_values;
