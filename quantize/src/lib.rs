@@ -1,9 +1,12 @@
 //! One quantization profile for all adapters: calibration, encodings, sensitivity, and the quantized graph.
 
+pub mod admission;
 pub mod encoding;
 pub mod groups;
 pub mod metrics;
 pub mod plots;
 pub mod precision;
 pub mod profile;
+pub mod sensitivity;
+pub mod simulate;
 pub mod statistics;

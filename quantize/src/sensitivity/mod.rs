@@ -1,0 +1,4 @@
+//! Sensitivity: how much quantization costs each adapter and each layer, and which adapter the encodings are taken from.
+
+pub mod choice;
+pub mod divergence;
