@@ -10,7 +10,8 @@ use rustc_hash::FxHashMap;
 
 use crate::graph::{Graph, NodeRef, ValueId, ValueRef};
 use crate::loc::{Loc, Name};
-use crate::ops::{EvalError, Fact, InferError, Inputs, Op, Operands, Results, Types, Weight};
+use crate::ops::{EvalError, Fact, InferError, Op, Operands, Results, Types, Weight};
+use crate::quantized::Call;
 use crate::tensor::Tensor;
 use crate::types::{Dim, Known, SymId, TensorType};
 use crate::weights::{WeightError, WeightId};
@@ -232,10 +233,9 @@ impl<'g> Interpreter<'g> {
             .collect();
         let error =
             |error| RunError::Eval { op: node.op().def().name(), loc: Box::new(node.loc().clone()), error };
-        let types = infer_run_time(node.op(), &tensors).map_err(|why| error(why.into()))?;
-        self.check_memory(node, &types, held)?;
-        let results = node.op().def().eval(&Inputs::new(node.op().def().operands(), &tensors), &types);
-        let results = results.map_err(error)?;
+        let call = Call::new(node, tensors).map_err(error)?;
+        self.check_memory(node, &call.types, held)?;
+        let results = call.evaluate().map_err(error)?;
         self.check_results(node, &results)?;
         Ok(results)
     }

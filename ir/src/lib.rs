@@ -13,6 +13,7 @@ mod kernels;
 pub mod loc;
 pub mod module;
 pub mod ops;
+pub mod quantized;
 pub mod tensor;
 pub mod text;
 pub mod types;

@@ -23,7 +23,7 @@ use crate::graph::{Graph, NodeId, NodeRef, ValueId, ValueRef};
 use crate::loc::Name;
 use crate::ops::InferError;
 use crate::text::LinePrinter;
-use crate::types::{Dim, Known, Quant, TensorType};
+use crate::types::{Dim, Encoded, Known};
 
 /// All rules that a graph breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,40 +276,9 @@ fn check_value(graph: &Graph, value: ValueRef<'_>, found: &mut Vec<Finding>) {
             found.push(Finding::node(node, VerifyErrorKind::Known { ty: shown(), known: known.to_vec() }));
         }
     }
-    if let Some(why) = ty.quant.as_ref().and_then(|quant| quant_misfit(quant, ty)) {
+    if let Some(why) = Encoded::of(ty).and_then(|encoded| encoded.misfit(&ty.shape)) {
         found.push(Finding::node(node, VerifyErrorKind::Quant { ty: shown(), why }));
     }
-}
-
-/// Why `quant` cannot be part of `ty`, if it cannot.
-fn quant_misfit(quant: &Quant, ty: &TensorType) -> Option<String> {
-    if let Err(error) = quant.check() {
-        return Some(error.to_string());
-    }
-    if !quant.expressed.is_float() {
-        return Some(format!("real numbers cannot be {}", quant.expressed));
-    }
-    if !(ty.dtype.is_integer() || ty.dtype.is_minifloat()) {
-        return Some(format!("stored elements cannot be {}", ty.dtype));
-    }
-    let range = ty.dtype.integer_range().unwrap_or((0, 0));
-    let outside = quant.zero_points.iter().find(|zero| !(range.0..=range.1).contains(&i128::from(**zero)));
-    if let Some(zero_point) = outside {
-        return Some(format!("zero point {zero_point} is no value of {}", ty.dtype));
-    }
-    let Some(axis) = quant.axis else {
-        return quant.block.map(|_| "blocks need an axis".to_owned());
-    };
-    let Some(dim) = ty.shape.get(usize::from(axis)) else {
-        return Some(format!("there is no axis {axis}"));
-    };
-    let expected = match (dim.known()?, quant.block) {
-        (_, Some(0)) => return Some("blocks have no elements".to_owned()),
-        (size, Some(block)) => size.div_ceil(u64::from(block)),
-        (size, None) => size,
-    };
-    let scales = quant.scales.len() as u64;
-    (scales != expected).then(|| format!("{scales} scales where axis {axis} asks for {expected}"))
 }
 
 /// The finding inside the printed node, with the node's origin.

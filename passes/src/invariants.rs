@@ -4,7 +4,7 @@ use quad_ir::graph::{Graph, NodeRef};
 use quad_ir::ops::Input;
 
 use crate::context::Place;
-use crate::pass::Invariants;
+use crate::pass::{Invariants, PassError};
 
 /// Axes that a value may have under [`Invariants::RANK4`].
 const MAX_RANK: usize = 4;
@@ -20,6 +20,16 @@ pub fn check(graph: &Graph, wanted: Invariants) -> Result<(), String> {
         }
         if wanted.contains(Invariants::NO_DEAD_NODES) { is_alive(node) } else { Ok(()) }
     })
+}
+
+/// Refuses a graph with quantized values, for passes that take elements for the numbers that they are.
+pub(crate) fn refuse_quantized(graph: &Graph, pass: &str) -> Result<(), PassError> {
+    let Some(node) = graph.nodes().find(|node| node.touches_quantized()) else { return Ok(()) };
+    let place = Place::of(node);
+    Err(PassError::Refused(format!(
+        "`{pass}` found quantized values at {place}, expected real numbers: run it before values are quantized, or after \
+         `unfold-quant`"
+    )))
 }
 
 fn sizes_are_known(node: NodeRef<'_>) -> Result<(), String> {

@@ -30,7 +30,7 @@ pub(crate) trait Rebuild {
         operands: &[Option<ValueId>],
         patch: &mut Patch<'_>,
     ) -> Result<SmallVec<[ValueId; 1]>, PassError> {
-        let copy = patch.add(node.op().clone(), operands)?;
+        let copy = patch.add_like(node, operands)?;
         patch.set_loc(copy, node.loc().clone());
         Ok(patch.results(copy).iter().copied().collect())
     }

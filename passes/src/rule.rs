@@ -1,9 +1,10 @@
 //! Rules: local rewrites that start at one node, and the driver that applies them until none fires.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 
-use quad_ir::graph::{AddError, Graph, NodeId, NodeRef, Patch, PatchError};
+use quad_ir::graph::{AddError, Graph, NodeId, NodeRef, Patch, PatchError, ValueRef};
 use quad_ir::ops::OpKind;
 use quad_ir::weights::WeightError;
 use rustc_hash::FxHashMap;
@@ -86,6 +87,7 @@ const MAX_SWEEPS: usize = 100;
 
 /// Applies `rules` until none fires: sweeps over the graph in topological order, so that what a rule makes of the
 /// operands is there when the reader's turn comes. At a node the rules are tried in the order given; the first wins.
+/// Nodes that compute with quantized values are left as they are.
 pub fn apply_rules(graph: &mut Graph, rules: &[&dyn Rule], cx: &mut Context) -> Result<(), PassError> {
     let by_root = index(rules);
     let mut last = None;
@@ -144,9 +146,13 @@ fn try_rule(
         place: Box::new(Place::of(graph.node(node))),
         error,
     };
+    if graph.node(node).touches_quantized() {
+        return Ok(false);
+    }
     let mut patch = Patch::new(graph, rule.name());
     match rule.rewrite(graph.node(node), &mut patch) {
         Ok(()) => {}
+        Err(Skip::Fault(_)) if is_near_quantized(graph.node(node)) => return Ok(false),
         Err(Skip::NoMatch) => return Ok(false),
         Err(Skip::Because { why, at }) => {
             if cx.explains() {
@@ -159,5 +165,30 @@ fn try_rule(
     patch.erase_unread();
     let edit = patch.finish().map_err(|error| fault(graph, Box::new(error.into())))?;
     let place = Place::of(graph.node(node));
+    if edit.touches_quantized(graph) {
+        if cx.explains() {
+            misses.push((rule.name(), place, QUANTIZED.into()));
+        }
+        return Ok(false);
+    }
     cx.apply(graph, edit, rule.name(), place)
+}
+
+/// Why no rule changes what reads or makes quantized values: it would compute them otherwise, or round elsewhere.
+pub(crate) const QUANTIZED: &str = "it computes with quantized values, whose rounding would change";
+
+/// Nodes before a root at which a rule may look.
+const REACH: usize = 256;
+
+/// Whether a rule that starts at `root` may have come upon a quantized value, which it takes for a plain one.
+pub(crate) fn is_near_quantized(root: NodeRef<'_>) -> bool {
+    let mut waiting = VecDeque::from([root]);
+    for _ in 0..REACH {
+        let Some(node) = waiting.pop_front() else { return false };
+        if node.touches_quantized() {
+            return true;
+        }
+        waiting.extend(node.operands().flatten().map(ValueRef::producer));
+    }
+    false
 }

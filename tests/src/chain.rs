@@ -61,7 +61,7 @@ fn copy(
         let op = weights.get(&node.result().id()).cloned().unwrap_or_else(|| node.op().clone());
         let operands: Vec<Option<ValueId>> =
             node.operands().map(|operand| operand.map(|value| copies[&value.id()])).collect();
-        let new = chain.add(op, &operands, node.loc().clone())?;
+        let new = chain.add_stated(op, &operands, &node.stated(), node.loc().clone())?;
         let results: Vec<ValueId> = chain.node(new).results().map(ValueRef::id).collect();
         copies.extend(node.results().map(ValueRef::id).zip(results));
     }

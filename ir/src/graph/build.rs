@@ -8,7 +8,7 @@ use crate::loc::{Loc, Name};
 use crate::ops::source::Binding;
 use crate::ops::{Fact, InferError, Input, Op, Weight};
 use crate::tensor::Tensor;
-use crate::types::TensorType;
+use crate::types::{Encoded, TensorType};
 use crate::weights::{WeightError, WeightId, Weights};
 
 /// A node was not added; the graph is as it was.
@@ -70,6 +70,18 @@ impl Graph {
         operands: &[Option<ValueId>],
         loc: Loc,
     ) -> Result<NodeId, AddError> {
+        self.add_stated(op, operands, &[], loc)
+    }
+
+    /// As [`add`](Self::add), with the encodings in which results are stored: one entry for each, of which those at the
+    /// end may be left out. A result without one is what the type rule says.
+    pub fn add_stated(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[Option<ValueId>],
+        stated: &[Option<Encoded>],
+        loc: Loc,
+    ) -> Result<NodeId, AddError> {
         let op = op.into();
         let operands = trim_absent(&op, operands);
         check_weight(&op, &self.weights)?;
@@ -78,7 +90,7 @@ impl Graph {
         }
         let facts: Vec<Option<Fact>> =
             operands.iter().map(|value| value.map(|value| self.fact(value))).collect();
-        match type_node(&op, &facts, &self.weights, self.symbols.len()) {
+        match type_node(&op, &facts, stated, &self.weights, self.symbols.len()) {
             Ok(typed) => Ok(self.insert(op, operands, loc, typed)),
             Err(error) => Err(AddError::Infer { op: op.def().name(), loc: Box::new(loc), error }),
         }
@@ -93,6 +105,19 @@ impl Graph {
     ) -> Result<ValueId, AddError> {
         let operands: SmallVec<[Option<ValueId>; 4]> = operands.iter().copied().map(Some).collect();
         self.add(op, &operands, loc).map(|node| self.node(node).result().id())
+    }
+
+    /// As [`add_value`](Self::add_value), with the encoding in which the result is stored.
+    pub fn add_value_stated(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[ValueId],
+        stated: Encoded,
+        loc: Loc,
+    ) -> Result<ValueId, AddError> {
+        let operands: SmallVec<[Option<ValueId>; 4]> = operands.iter().copied().map(Some).collect();
+        let node = self.add_stated(op, &operands, &[Some(stated)], loc)?;
+        Ok(self.node(node).result().id())
     }
 
     /// Adds an input after the others.

@@ -37,7 +37,8 @@ impl Graph {
         let data = self.data(node);
         let facts: Vec<Option<Fact>> =
             data.operands.iter().map(|value| value.map(|value| self.fact(value))).collect();
-        Ok(type_node(&data.op, &facts, &self.weights, self.symbols.len())?.types)
+        let stated = self.node(node).stated();
+        Ok(type_node(&data.op, &facts, &stated, &self.weights, self.symbols.len())?.types)
     }
 
     fn check_results(&self, node: NodeId, data: &NodeData, found: &mut Vec<Finding>) {

@@ -51,6 +51,15 @@ impl Edit {
         &self.replaced
     }
 
+    /// Whether a quantized value of `graph`, for which the edit was made, is read or replaced, or goes away.
+    pub fn touches_quantized(&self, graph: &Graph) -> bool {
+        let touched = |node: NodeId| graph.node(node).touches_quantized();
+        let producer = |(old, _): &(ValueId, ValueId)| graph.value(*old).producer().id();
+        let read = |value: &ValueId| graph.values.get(*value).is_some_and(|data| data.ty.quant.is_some());
+        self.erased.iter().copied().chain(self.replaced.iter().map(producer)).any(touched)
+            || self.nodes.iter().flat_map(|node| node.operands.iter().flatten()).any(read)
+    }
+
     /// Checks what only the whole patch shows.
     pub(super) fn check(patch: Patch<'_>) -> Result<Self, PatchError> {
         check_erased(&patch)?;

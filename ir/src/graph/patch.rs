@@ -13,13 +13,13 @@ use smallvec::SmallVec;
 use super::build::check_weight;
 use super::edit::Edit;
 use super::typing::{MAX_KNOWN_TOTAL, Typed, trim_absent, type_node};
-use super::{AddError, Graph, NodeData, NodeId, ValueData, ValueId};
+use super::{AddError, Graph, NodeData, NodeId, NodeRef, ValueData, ValueId};
 use crate::entity::Entity;
 use crate::loc::{Loc, Name};
 use crate::ops::source::Binding;
 use crate::ops::{Fact, Input, Op, OpVariant, Weight};
 use crate::tensor::Tensor;
-use crate::types::{Known, SymId, SymTable, TensorType};
+use crate::types::{Encoded, Known, SymId, SymTable, TensorType};
 use crate::weights::{WeightId, Weights};
 
 /// A change of a graph that is being put together.
@@ -140,6 +140,16 @@ impl<'g> Patch<'g> {
 
     /// Adds a node, with result types from the operation's type rule. Operands are values of the graph or of the patch.
     pub fn add(&mut self, op: impl Into<Op>, operands: &[Option<ValueId>]) -> Result<NodeId, AddError> {
+        self.add_stated(op, operands, &[])
+    }
+
+    /// As [`add`](Self::add), with the encodings in which results are stored: see [`Graph::add_stated`].
+    pub fn add_stated(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[Option<ValueId>],
+        stated: &[Option<Encoded>],
+    ) -> Result<NodeId, AddError> {
         let op = op.into();
         let operands = trim_absent(&op, operands);
         let loc = || Box::new(Loc::rewritten(self.rule, []));
@@ -152,7 +162,7 @@ impl<'g> Patch<'g> {
             Some(Fact { ty: data.ty.clone(), known: data.known.clone() })
         };
         let facts: Vec<Option<Fact>> = operands.iter().map(|value| value.and_then(fact)).collect();
-        match type_node(&op, &facts, &self.weights, self.symbols.len()) {
+        match type_node(&op, &facts, stated, &self.weights, self.symbols.len()) {
             Ok(typed) => Ok(self.stage(op, operands.into(), typed)),
             Err(error) => Err(AddError::Infer { op: op.def().name(), loc: loc(), error }),
         }
@@ -169,6 +179,23 @@ impl<'g> Patch<'g> {
         let operands: SmallVec<[Option<ValueId>; 4]> = operands.iter().copied().map(Some).collect();
         let node = self.add(op, &operands)?;
         Ok(self.results(node)[0])
+    }
+
+    /// As [`add_value`](Self::add_value), with the encoding in which the result is stored.
+    pub fn add_value_stated(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[ValueId],
+        stated: Encoded,
+    ) -> Result<ValueId, AddError> {
+        let operands: SmallVec<[Option<ValueId>; 4]> = operands.iter().copied().map(Some).collect();
+        let node = self.add_stated(op, &operands, &[Some(stated)])?;
+        Ok(self.results(node)[0])
+    }
+
+    /// Adds a node that computes what `node` of the graph does, on other operands, with results stored as its are.
+    pub fn add_like(&mut self, node: NodeRef<'_>, operands: &[Option<ValueId>]) -> Result<NodeId, AddError> {
+        self.add_stated(node.op().clone(), operands, &node.stated())
     }
 
     /// Adds an input after the graph's others.

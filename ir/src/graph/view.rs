@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use smallvec::SmallVec;
+
 use super::{Graph, NodeData, NodeId, ValueData, ValueId};
 use crate::loc::{Loc, Name};
 use crate::ops::{Arity, Op, OpVariant};
 use crate::tensor::Tensor;
-use crate::types::{Known, TensorType};
+use crate::types::{Encoded, Known, TensorType};
 use crate::weights::WeightId;
 
 /// A node and the graph it is in.
@@ -68,6 +70,16 @@ impl<'g> NodeRef<'g> {
     /// The first result. Every operation has one.
     pub fn result(self) -> ValueRef<'g> {
         ValueRef::new(self.graph, self.data().results[0])
+    }
+
+    /// The encodings in which the results are stored, for [`Graph::add_stated`]; `None` for plain ones.
+    pub fn stated(self) -> SmallVec<[Option<Encoded>; 1]> {
+        self.results().map(|result| Encoded::of(result.ty())).collect()
+    }
+
+    /// Whether an operand or a result is quantized.
+    pub fn touches_quantized(self) -> bool {
+        self.operands().flatten().chain(self.results()).any(|value| value.ty().quant.is_some())
     }
 
     /// Where the node came from.

@@ -147,6 +147,16 @@ pub enum InferError {
         /// The type of the result.
         ty: String,
     },
+    /// A result cannot be encoded as the node states.
+    #[error("result {result}: {found} {why}")]
+    Encoding {
+        /// Which result, counted from 0.
+        result: usize,
+        /// Its type without an encoding.
+        found: String,
+        /// What is wrong with the statement.
+        why: String,
+    },
     /// The operation is not defined for this combination yet.
     #[error("not supported: {0}")]
     Unsupported(String),

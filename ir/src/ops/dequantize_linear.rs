@@ -3,18 +3,15 @@
 //! A scale is for the whole of `x`, for each index along `axis`, or for each block of `block_size` along `axis`; zero
 //! points are as many. The product is formed in `f32` and rounded to `output_dtype`, else the type of the scale.
 
-use rayon::prelude::*;
-
 use super::granularity::ScaleAxis;
-use super::quantize_linear::{SCALES, STORED};
+use super::quantize_linear::{SCALES, STORED, zero_points};
 use super::{
     EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, optional, single,
 };
 use crate::attr::{AttrError, AttrVisitor};
 use crate::dtype::DType;
-use crate::tensor::{Number, Tensor};
+use crate::quantized::affine::Affine;
 use crate::types::TensorType;
-use crate::with_number;
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +59,11 @@ impl OpDef for DequantizeLinear {
     }
 
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
-        with_number!(operands.tensor(0)?.dtype(), T => self.evaluate::<T>(operands, types[0].dtype))
+        let (x, scale) = (operands.tensor(0)?, operands.tensor(1)?);
+        let scales = scale.to_f32()?.into_owned();
+        let zeros = zero_points(operands.optional(2), scales.len())?;
+        let places = self.scale_axis().over(x.sizes(), scale.sizes())?;
+        Affine { scales, zeros, places }.real(x, types[0].dtype).map(only)
     }
 }
 
@@ -70,34 +71,12 @@ impl DequantizeLinear {
     fn scale_axis(&self) -> ScaleAxis {
         ScaleAxis { axis: self.axis, block_size: self.block_size }
     }
-
-    fn evaluate<T: Number>(&self, operands: &Inputs<'_>, dtype: DType) -> Result<Results, EvalError> {
-        let (x, scale) = (operands.tensor(0)?, operands.tensor(1)?);
-        let (stored, scales) = (x.to_compute::<T>()?, scale.to_f32()?);
-        let zeros = match operands.optional(2) {
-            Some(zeros) => zeros.to_f64()?,
-            None => vec![0.0; scales.len()],
-        };
-        let places = self.scale_axis().over(x.sizes(), scale.sizes())?;
-        let mut values = vec![0.0f32; stored.len()];
-        if !values.is_empty() {
-            let rows = values.par_chunks_mut(places.row).zip(stored.par_chunks(places.row)).enumerate();
-            rows.for_each(|(index, (values, stored))| {
-                let (first, step) = places.place(index);
-                for (offset, (value, stored)) in values.iter_mut().zip(stored).enumerate() {
-                    let place = first + offset * step;
-                    // The difference of two integers of 32 bits is exact in f64.
-                    *value = (stored.to_f64() - zeros[place]) as f32 * scales[place];
-                }
-            });
-        }
-        Ok(only(Tensor::from_f32(dtype, x.sizes(), &values)?))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Tensor;
     use crate::ops::testing::{evaluate, refused, tensor};
 
     fn integers(dtype: DType, sizes: &[usize], values: &[i64]) -> Tensor {

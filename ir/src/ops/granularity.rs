@@ -1,8 +1,10 @@
 //! Which scale and zero point belongs to an element: one for all, one per index along an axis, or one per block along
 //! an axis.
 
+use rayon::prelude::*;
+
 use super::{InferError, Operands, rules};
-use crate::types::{Dim, Shape};
+use crate::types::{Dim, Quant, Shape};
 
 /// Elements that one thread walks at a time where one scale is for all.
 const RUN: usize = 1 << 14;
@@ -20,7 +22,7 @@ pub(crate) struct ScaleAxis {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Granularity {
     /// Elements in a row.
-    pub(crate) row: usize,
+    row: usize,
     /// Rows along the axis.
     rows: usize,
     /// Rows that share scales.
@@ -86,8 +88,44 @@ impl ScaleAxis {
 }
 
 impl Granularity {
+    /// What the scales of `quant` belong to in a tensor of sizes `x`, which fits it.
+    pub(crate) fn of(quant: &Quant, x: &[usize]) -> Self {
+        let axis = quant.axis.map(usize::from).filter(|axis| *axis < x.len() && quant.scales.len() > 1);
+        let Some(axis) = axis else {
+            let row = x.iter().product::<usize>().min(RUN);
+            return Self { row, rows: 1, block: 1, scales: 1, each: false };
+        };
+        let (row, rows) = (x[axis + 1..].iter().product(), x[axis]);
+        let block = quant.block.map_or(1, |block| (block as usize).max(1));
+        let blocks = rows.div_ceil(block);
+        // Blocks are for all indices of the other axes together, unless there are scales for each of them.
+        Self { row, rows, block, scales: blocks, each: quant.block.is_some() && quant.scales.len() != blocks }
+    }
+
+    /// Calls `one` with each element of `from` and the place of its scale, and puts what it returns into `into`, on
+    /// several threads.
+    pub(crate) fn map<A: Sync, B: Send>(
+        &self,
+        from: &[A],
+        into: &mut [B],
+        one: impl Fn(&A, usize) -> B + Sync,
+    ) {
+        // Chunks of no elements are not possible, and nothing is left to do.
+        if from.is_empty() || self.row == 0 {
+            return;
+        }
+        into.par_chunks_mut(self.row).zip(from.par_chunks(self.row)).enumerate().for_each(
+            |(index, (into, from))| {
+                let (first, step) = self.place(index);
+                for (offset, (into, from)) in into.iter_mut().zip(from).enumerate() {
+                    *into = one(from, first + offset * step);
+                }
+            },
+        );
+    }
+
     /// The place of the first scale of the row at `index`, and the distance to that of the next element.
-    pub(crate) fn place(&self, index: usize) -> (usize, usize) {
+    fn place(&self, index: usize) -> (usize, usize) {
         let within = index % self.rows / self.block;
         if self.each {
             let outer = index / self.rows;

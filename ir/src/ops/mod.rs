@@ -164,6 +164,7 @@ ops! {
     conv_integer => ConvInteger;
     dequantize_linear => DequantizeLinear;
     dynamic_quantize_linear => DynamicQuantizeLinear;
+    encode => Quantize, Dequantize;
     matmul_integer => MatMulInteger;
     qlinear_conv => QLinearConv;
     qlinear_matmul => QLinearMatMul;

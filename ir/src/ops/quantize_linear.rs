@@ -4,19 +4,15 @@
 //! points are as many. The quotient is formed in the type `precision` or else that of the scale. Halves round to even.
 //! The result is of `output_dtype`, else of the type of the zero point, else `u8`. NaN becomes the integer 0.
 
-use half::{bf16, f16};
-use rayon::prelude::*;
-
 use super::granularity::ScaleAxis;
 use super::{
     EvalError, InferError, Inputs, OpDef, Operand, Operands, Results, Types, one, only, optional, single,
 };
 use crate::attr::{AttrError, AttrVisitor};
 use crate::dtype::DType;
-use crate::dtype::minifloat::Codec;
-use crate::tensor::{Number, Tensor, TensorError};
+use crate::quantized::affine::{Affine, rounded};
+use crate::tensor::{Tensor, TensorError};
 use crate::types::TensorType;
-use crate::with_number;
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,16 +97,12 @@ impl OpDef for QuantizeLinear {
 
     fn eval(&self, operands: &Inputs<'_>, types: &[TensorType]) -> Result<Results, EvalError> {
         let dtype = types[0].dtype;
-        if let Some(codec) = Codec::of(dtype) {
-            let encode = |quotient: f32, zero: f32| {
-                // Adding 0 would lose the sign of a zero.
-                let shifted = if zero == 0.0 { quotient } else { quotient + zero };
-                codec.encode_f32(shifted, self.saturate)
-            };
-            let codes = self.quantized(operands, encode)?;
-            return Ok(only(Tensor::from_codes(dtype, operands.tensor(0)?.sizes(), &codes)?));
-        }
-        with_number!(dtype, T => self.integers::<T>(operands, dtype))
+        let (x, scale) = (operands.tensor(0)?, operands.tensor(1)?);
+        let precision = self.precision.unwrap_or(scale.dtype());
+        let scales = rounded(scale, precision)?;
+        let zeros = zero_points(operands.optional(2), scales.len())?;
+        let places = self.scale_axis().over(x.sizes(), scale.sizes())?;
+        Affine { scales, zeros, places }.store(x, precision, (dtype, self.saturate)).map(only)
     }
 }
 
@@ -118,65 +110,11 @@ impl QuantizeLinear {
     fn scale_axis(&self) -> ScaleAxis {
         ScaleAxis { axis: self.axis, block_size: self.block_size }
     }
-
-    fn integers<T: Number>(&self, operands: &Inputs<'_>, dtype: DType) -> Result<Results, EvalError> {
-        let (lowest, highest) = dtype.integer_range().unwrap_or_default();
-        let (lowest, highest) = (lowest as f64, highest as f64);
-        let round = |quotient: f32, zero: f32| {
-            let shifted = f64::from(quotient.round_ties_even()) + f64::from(zero);
-            T::from_f64(shifted.clamp(lowest, highest))
-        };
-        let stored = self.quantized(operands, round)?;
-        Ok(only(Tensor::from_compute(dtype, operands.tensor(0)?.sizes(), stored)?))
-    }
-
-    /// `store` of each quotient and its zero point.
-    fn quantized<R: Copy + Default + Send + Sync>(
-        &self,
-        operands: &Inputs<'_>,
-        store: impl Fn(f32, f32) -> R + Sync,
-    ) -> Result<Vec<R>, EvalError> {
-        let (x, scale) = (operands.tensor(0)?, operands.tensor(1)?);
-        let precision = self.precision.unwrap_or(scale.dtype());
-        let (values, scales) = (rounded(x, precision)?, rounded(scale, precision)?);
-        let zeros = zero_points(operands.optional(2), scales.len())?;
-        let places = self.scale_axis().over(x.sizes(), scale.sizes())?;
-        let mut stored = vec![R::default(); values.len()];
-        if stored.is_empty() {
-            return Ok(stored);
-        }
-        let narrow = rounder(precision);
-        let rows = stored.par_chunks_mut(places.row).zip(values.par_chunks(places.row)).enumerate();
-        rows.for_each(|(index, (stored, values))| {
-            let (first, step) = places.place(index);
-            for (offset, (stored, value)) in stored.iter_mut().zip(values).enumerate() {
-                let place = first + offset * step;
-                *stored = store(narrow(value / scales[place]), zeros[place]);
-            }
-        });
-        Ok(stored)
-    }
 }
 
-/// Zero points in `f32`, which holds every one of at most 16 bits; 0 where there are none.
-pub(crate) fn zero_points(given: Option<&Tensor>, count: usize) -> Result<Vec<f32>, TensorError> {
-    given.map_or_else(|| Ok(vec![0.0; count]), |zeros| zeros.to_f32().map(std::borrow::Cow::into_owned))
-}
-
-/// The elements of `tensor` rounded to `precision`.
-fn rounded(tensor: &Tensor, precision: DType) -> Result<Vec<f32>, TensorError> {
-    let narrow = rounder(precision);
-    Ok(tensor.to_f32()?.iter().map(|value| narrow(*value)).collect())
-}
-
-/// What rounds to `precision`. A quotient of two `f16` or `bf16` formed in `f32` rounds to the right one of its type.
-fn rounder(precision: DType) -> fn(f32) -> f32 {
-    match precision {
-        DType::F16 => |value| f16::from_f32(value).to_f32(),
-        DType::BF16 => |value| bf16::from_f32(value).to_f32(),
-        // Scales that are powers of two, of 8 bits, leave the precision of `x`.
-        _ => |value| value,
-    }
+/// Zero points; 0 where there are none.
+pub(crate) fn zero_points(given: Option<&Tensor>, count: usize) -> Result<Vec<f64>, TensorError> {
+    given.map_or_else(|| Ok(vec![0.0; count]), Tensor::to_f64)
 }
 
 #[cfg(test)]

@@ -137,7 +137,8 @@ impl<'t> GraphParser<'_, 't> {
         let (name, declared) = (op.def().name(), op.def().operands());
         let fresh = self.graph.symbols().len();
         let loc = Loc::Text { line: head.line, path };
-        let node = self.graph.add(op, &operands, loc).map_err(|error| {
+        let encodings: Vec<_> = types.iter().map(Stated::encoded).collect();
+        let node = self.graph.add_stated(op, &operands, &encodings, loc).map_err(|error| {
             let operand = match &error {
                 AddError::Infer { error, .. } => error.operand_index(declared, operands.len()),
                 _ => None,

@@ -1,5 +1,7 @@
 //! Reading types, and reconciling them with what type rules say.
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
@@ -9,7 +11,7 @@ use super::lex::Token;
 use crate::attr::F32Bits;
 use crate::dtype::DType;
 use crate::entity::Entity;
-use crate::types::{Dim, DimExpr, MAX_RANK, MAX_SUM, Quant, Shape, SymId, SymTable, TensorType};
+use crate::types::{Dim, DimExpr, Encoded, MAX_RANK, MAX_SUM, Quant, Shape, SymId, SymTable, TensorType};
 
 /// A type as it is written: symbols are still words.
 #[derive(Clone, Debug)]
@@ -18,7 +20,7 @@ pub(super) struct Stated {
     pub(super) at: usize,
     dtype: DType,
     dims: Vec<StatedDim>,
-    quant: Option<Quant>,
+    quant: Option<Arc<Quant>>,
 }
 
 /// A size as it is written.
@@ -67,7 +69,7 @@ impl Cursor<'_> {
             let too_many = || cursor.error(at, ParseErrorKind::TooLarge { what: "axes", limit: MAX_RANK });
             if dims.len() > MAX_RANK { Err(too_many()) } else { Ok(()) }
         })?;
-        let quant = if self.skip_word("quant")? { Some(self.quant(at)?) } else { None };
+        let quant = if self.skip_word("quant")? { Some(Arc::new(self.quant(at)?)) } else { None };
         Ok(Stated { at, dtype, dims, quant })
     }
 
@@ -216,6 +218,11 @@ impl Cursor<'_> {
 }
 
 impl Stated {
+    /// The encoding that is written, if one is.
+    pub(super) fn encoded(&self) -> Option<Encoded> {
+        self.quant.as_ref().map(|quant| Encoded { stored: self.dtype, quant: quant.clone() })
+    }
+
     /// The type with the symbols of the graph. `inferred` is what a type rule made of it, if one did, with the symbols
     /// from `fresh` on that it made: a nameless symbol of the text that stands for one of them becomes it.
     pub(super) fn resolve(
@@ -233,7 +240,7 @@ impl Stated {
             });
             shape.0.push(dim.resolve(cursor, symbols, nameless, made)?);
         }
-        let ty = TensorType { dtype: self.dtype, shape, quant: self.quant.map(std::sync::Arc::new) };
+        let ty = TensorType { dtype: self.dtype, shape, quant: self.quant };
         if ty.is_representable() {
             return Ok(ty);
         }

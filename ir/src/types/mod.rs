@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(crate) use dim::MAX_SUM;
 pub use dim::{Dim, DimExpr, SymId};
 pub use known::{Known, SymTensor};
-pub use quant::{Quant, QuantError};
+pub use quant::{Encoded, Quant, QuantError};
 pub(crate) use shape::write_shape;
 pub use shape::{Shape, SymTable};
 
@@ -44,6 +44,13 @@ impl TensorType {
     /// A type without quantization and with known sizes.
     pub fn known(dtype: DType, sizes: &[u64]) -> Self {
         Self::new(dtype, Shape::known(sizes))
+    }
+
+    /// The type of the real numbers that the elements stand for; without quantization the type itself.
+    #[must_use]
+    pub fn expressed(&self) -> Self {
+        let dtype = self.quant.as_ref().map_or(self.dtype, |quant| quant.expressed);
+        Self::new(dtype, self.shape.clone())
     }
 
     /// Number of axes.

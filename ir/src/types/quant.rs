@@ -2,7 +2,9 @@
 //! or in blocks along an axis.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::{Shape, TensorType};
 use crate::attr::F32Bits;
 use crate::dtype::DType;
 
@@ -13,7 +15,8 @@ pub struct Quant {
     pub axis: Option<u8>,
     /// Elements along `axis` that share a scale, or `None` for one scale per index.
     pub block: Option<u32>,
-    /// One positive scale, or one per index (or block) along `axis`.
+    /// One positive scale, or one per index along `axis`. With `block` one per block along `axis`, or one per block and
+    /// index of every other axis: then they lie in the order of a tensor whose axis `axis` has as many sizes as blocks.
     pub scales: Box<[F32Bits]>,
     /// As many as `scales`. Zero throughout for symmetric encodings.
     pub zero_points: Box<[i32]>,
@@ -64,6 +67,92 @@ impl Quant {
         }
         let bad = self.scales.iter().find(|scale| !(scale.get().is_finite() && scale.get() > 0.0));
         bad.map_or(Ok(()), |scale| Err(QuantError::Scale(*scale)))
+    }
+}
+
+/// An element type together with how its elements stand for real numbers: what a node may state of a result.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Encoded {
+    /// The type of stored elements.
+    pub stored: DType,
+    /// What they stand for.
+    pub quant: Arc<Quant>,
+}
+
+impl Encoded {
+    /// Elements of `stored` that stand for real numbers as `quant` says.
+    pub fn new(stored: DType, quant: impl Into<Arc<Quant>>) -> Self {
+        Self { stored, quant: quant.into() }
+    }
+
+    /// One scale and zero point for a whole tensor of real `f32`.
+    pub fn per_tensor(stored: DType, scale: f32, zero_point: i32) -> Result<Self, QuantError> {
+        Quant::per_tensor(scale, zero_point).map(|quant| Self::new(stored, quant))
+    }
+
+    /// The encoding that is part of `ty`.
+    pub fn of(ty: &TensorType) -> Option<Self> {
+        ty.quant.as_ref().map(|quant| Self { stored: ty.dtype, quant: quant.clone() })
+    }
+
+    /// The type of stored tensors of shape `shape`.
+    pub fn ty(&self, shape: Shape) -> TensorType {
+        TensorType { dtype: self.stored, shape, quant: Some(self.quant.clone()) }
+    }
+
+    /// Why tensors of shape `shape` cannot be stored so, if they cannot.
+    pub fn misfit(&self, shape: &Shape) -> Option<String> {
+        let (stored, quant) = (self.stored, &*self.quant);
+        if let Err(error) = quant.check() {
+            return Some(error.to_string());
+        }
+        if !quant.expressed.is_float() {
+            return Some(format!("real numbers cannot be {}", quant.expressed));
+        }
+        if !(stored.is_integer() || stored.is_minifloat()) {
+            return Some(format!("stored elements cannot be {stored}"));
+        }
+        let range = stored.integer_range().unwrap_or((0, 0));
+        let outside =
+            quant.zero_points.iter().find(|zero| !(range.0..=range.1).contains(&i128::from(**zero)));
+        if let Some(zero_point) = outside {
+            return Some(format!("zero point {zero_point} is no value of {stored}"));
+        }
+        self.misplaced(shape)
+    }
+
+    /// Why the scales do not belong to the axes of `shape`, if they do not.
+    fn misplaced(&self, shape: &Shape) -> Option<String> {
+        let quant = &*self.quant;
+        let Some(axis) = quant.axis else {
+            return quant.block.map(|_| "blocks need an axis".to_owned());
+        };
+        let Some(dim) = shape.get(usize::from(axis)) else {
+            return Some(format!("there is no axis {axis}"));
+        };
+        let scales = quant.scales.len() as u64;
+        let counted =
+            |expected: String| Some(format!("{scales} scales where axis {axis} asks for {expected}"));
+        match (dim.known()?, quant.block) {
+            (_, Some(0)) => Some("blocks have no elements".to_owned()),
+            (size, None) if scales == size => None,
+            (size, None) => counted(size.to_string()),
+            (size, Some(block)) => {
+                let blocks = size.div_ceil(u64::from(block));
+                let others = shape.iter().enumerate().filter(|(index, _)| *index != usize::from(axis));
+                let all =
+                    others.map(|(_, dim)| dim.known()).try_fold(blocks, |all, size| all.checked_mul(size?));
+                match all {
+                    _ if scales == blocks => None,
+                    Some(all) if scales == all => None,
+                    Some(all) if all != blocks => {
+                        counted(format!("{blocks}, or {all} with those of other axes"))
+                    }
+                    Some(_) => counted(blocks.to_string()),
+                    None => None,
+                }
+            }
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub use mapped::MappedFile;
 use crate::entity::entity;
 use crate::ops::{EvalError, Op};
 use crate::tensor::{Sizes, Tensor, TensorError};
-use crate::types::TensorType;
+use crate::types::{Quant, TensorType};
 
 entity! {
     /// An entry of [`Weights`].
@@ -160,10 +160,26 @@ impl Weights {
         from: &[Option<WeightId>],
     ) -> Result<WeightId, WeightError> {
         sizes(&ty)?;
-        if let Some(weight) = from.iter().flatten().find(|weight| self.entries.get(**weight).is_none()) {
-            return Err(WeightError::Missing { weight: *weight });
+        for weight in from.iter().flatten() {
+            let ty = self.ty(*weight).ok_or(WeightError::Missing { weight: *weight })?;
+            if ty.quant.is_some() {
+                let why = format!("a recipe over {ty}, as recipes compute with stored elements");
+                return Err(WeightError::Recipe { op: op.def().name(), error: EvalError::Unsupported(why) });
+            }
         }
         Ok(self.entries.push(Entry { ty, source: Source::Recipe { op, from: from.into() } }))
+    }
+
+    /// Adds a weight of the same stored elements as `weight`, which stand for other real numbers: those that `quant` says,
+    /// or none. Bytes are shared.
+    pub fn reinterpret(
+        &mut self,
+        weight: WeightId,
+        quant: Option<Arc<Quant>>,
+    ) -> Result<WeightId, WeightError> {
+        let Entry { ty, source } = self.entries.get(weight).ok_or(WeightError::Missing { weight })?.clone();
+        let ty = TensorType { quant, ..ty };
+        Ok(self.entries.push(Entry { ty, source }))
     }
 
     /// The type of `weight`, or `None` when it is of another graph.

@@ -28,7 +28,7 @@ impl Weights {
         };
         let facts: Vec<Option<Fact>> = from.iter().map(fact).collect::<Result<_, _>>()?;
         let recipe = |error| WeightError::Recipe { op: op.def().name(), error };
-        let typed = type_node(&op, &facts, self, 0).map_err(|error| recipe(error.into()))?;
+        let typed = type_node(&op, &facts, &[], self, 0).map_err(|error| recipe(error.into()))?;
         let [ty] = &typed.types[..] else {
             let results = format!("a recipe of {} results", typed.types.len());
             return Err(recipe(EvalError::Unsupported(results)));

@@ -42,7 +42,7 @@ use rustc_hash::FxHashSet;
 use crate::context::{Context, Place};
 use crate::pass::{Fault, Pass, PassError, PassInfo};
 use crate::pattern::axis_of;
-use crate::rule::{Skip, because};
+use crate::rule::{QUANTIZED, Skip, because};
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
@@ -122,6 +122,11 @@ fn attempt(
     let place = |graph: &Graph| Place::of(graph.node(node));
     let fault =
         |graph: &Graph, error| PassError::Rule { rule: INFO.name, place: Box::new(place(graph)), error };
+    // A recipe computes with stored elements.
+    if graph.node(node).touches_quantized() {
+        cx.left(INFO.name, place(graph), QUANTIZED);
+        return Ok(());
+    }
     let mut patch = Patch::new(graph, INFO.name);
     match fold(graph.node(node), &mut patch) {
         Ok(()) => {}

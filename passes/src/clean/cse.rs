@@ -1,7 +1,7 @@
 //! Merges nodes that compute the same from the same values, and constants that are equal.
 //!
-//! Two nodes are one when their operations, attributes included, and their operands are equal; operands that may be
-//! exchanged are compared either way round. Constants are equal when they are the same bytes of a file, when they are
+//! Two nodes are one when their operations, attributes included, their operands, and the encodings that they state of
+//! results are equal; operands that may be exchanged are compared either way round. Constants are equal when they are the same bytes of a file, when they are
 //! small and hold the same bytes, or when they are the same recipe over equal constants. Large constants are not read, so
 //! equal ones from two places stay two.
 //!
@@ -33,7 +33,7 @@ use std::collections::hash_map::Entry;
 use bytes::Bytes;
 use quad_ir::graph::{Graph, NodeId, NodeRef, Patch, ValueId};
 use quad_ir::ops::{Input, Op, OpTraits, Weight};
-use quad_ir::types::TensorType;
+use quad_ir::types::{Encoded, TensorType};
 use quad_ir::weights::{Source, WeightId, Weights};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -73,8 +73,8 @@ impl Pass for Cse {
     }
 }
 
-/// What a node computes, with operands by the values that stand for them.
-type Computation = (Op, SmallVec<[Option<ValueId>; 4]>);
+/// What a node computes, with operands by the values that stand for them, and how its results are stored.
+type Computation = (Op, SmallVec<[Option<ValueId>; 4]>, SmallVec<[Option<Encoded>; 1]>);
 
 struct Merge<'g> {
     patch: Patch<'g>,
@@ -128,7 +128,7 @@ impl<'g> Merge<'g> {
     fn computation(&self, node: NodeRef<'g>) -> Computation {
         if let Some(weight) = node.is::<Weight>() {
             let id = self.weights.get(&weight.id).copied().unwrap_or(weight.id);
-            return (Weight { id, ty: weight.ty.clone() }.into(), SmallVec::new());
+            return (Weight { id, ty: weight.ty.clone() }.into(), SmallVec::new(), SmallVec::new());
         }
         let standing = |value: ValueId| self.stands_for.get(&value).copied().unwrap_or(value);
         let mut operands: SmallVec<[Option<ValueId>; 4]> =
@@ -136,7 +136,7 @@ impl<'g> Merge<'g> {
         if node.op().def().traits().contains(OpTraits::COMMUTATIVE) {
             operands.sort_unstable();
         }
-        (node.op().clone(), operands)
+        (node.op().clone(), operands, node.stated())
     }
 }
 

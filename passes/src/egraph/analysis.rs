@@ -125,7 +125,7 @@ impl<'g> egg::Analysis<ENode> for Typing<'g> {
         let data = children.iter().map(|child| &egraph[*child].data);
         let constant = data.clone().all(|data| data.constant);
         let facts: Vec<Option<Fact>> = data.map(|data| data.fact.as_deref().cloned()).collect();
-        match type_node(op, &facts, graph.weights(), graph.symbols().len()) {
+        match type_node(op, &facts, &[], graph.weights(), graph.symbols().len()) {
             // A size that nothing is known of differs from every other, so nothing could be said to equal the node.
             Ok(typed) if typed.symbols > graph.symbols().len() => Data { fact: None, constant },
             Ok(mut typed) if typed.types.len() == 1 => {

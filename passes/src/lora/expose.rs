@@ -56,6 +56,7 @@ use super::interface::{LORA_A, LORA_B, LORA_SCALE};
 use super::layer::{Layer, LayerKind};
 use crate::context::{Context, Place};
 use crate::emit::Emit;
+use crate::invariants::refuse_quantized;
 use crate::pass::{Pass, PassError, PassInfo};
 
 quad_ir::attr_enum! {
@@ -148,8 +149,11 @@ impl Pass for ExposeLora {
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
         let sites: Result<Vec<Site>, SiteError> =
             self.layers.split_whitespace().map(|word| self.site(graph, word)).collect();
-        let options = Options { strength: self.strength, form: self.form };
-        expose(graph, &sites?, options, cx)
+        let (sites, options) = (sites?, Options { strength: self.strength, form: self.form });
+        if !sites.is_empty() {
+            refuse_quantized(graph, INFO.name)?;
+        }
+        expose(graph, &sites, options, cx)
     }
 }
 

@@ -31,6 +31,7 @@ use quad_ir::types::TensorType;
 use smallvec::SmallVec;
 
 use crate::context::{Context, Place};
+use crate::invariants::refuse_quantized;
 use crate::pass::{Pass, PassError, PassInfo};
 use crate::rebuild::{Rebuild, rebuild};
 
@@ -70,6 +71,7 @@ impl Pass for ConvertFloats {
         let is_from = |node: &NodeRef<'_>| node.results().any(|result| result.ty().dtype == self.from);
         let Some(node) = graph.nodes().find(is_from) else { return Ok(()) };
         let place = Place::of(node);
+        refuse_quantized(graph, INFO.name)?;
         let edit = rebuild(graph, INFO.name, self)?;
         cx.apply(graph, edit, INFO.name, place)?;
         Ok(())

@@ -136,7 +136,7 @@ fn copied(
     }
     let operands: Vec<Option<ValueId>> =
         node.operands().map(|operand| operand.map(|value| copies[&value.id()])).collect();
-    let added = copy.add(node.op().clone(), &operands, Loc::Built)?;
+    let added = copy.add_stated(node.op().clone(), &operands, &node.stated(), Loc::Built)?;
     Ok(node.results().zip(copy.node(added).results()).map(|(old, new)| (old.id(), new.id())).collect())
 }
 

@@ -144,7 +144,7 @@ impl<'g> Plan<'g> {
             operands.push(Some(*value));
         }
         let op: Op = node.op().clone();
-        let added = copy.add(op, &operands, loc)?;
+        let added = copy.add_stated(op, &operands, &node.stated(), loc)?;
         Ok(Some(copy.node(added).results().map(ValueRef::id).collect()))
     }
 

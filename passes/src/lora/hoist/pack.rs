@@ -95,7 +95,7 @@ fn copy(
                 let ty = weight.ty.clone();
                 patch.add(Weight { id, ty }, &[])?
             }
-            None => patch.add(node.op().clone(), &operands(node, values))?,
+            None => patch.add_like(node, &operands(node, values))?,
         };
         let results: Vec<ValueId> = patch.results(copy).to_vec();
         values.extend(node.results().map(ValueRef::id).zip(results));
