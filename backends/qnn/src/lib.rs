@@ -1,1 +1,14 @@
-//! The QNN backend: graphs for the NPUs of Qualcomm.
+//! Graphs for Qualcomm's neural processors (HTP): from the IR to QNN, and from there to what runs.
+//!
+//! [`model`] is a QNN graph as plain data. [`native`] hands one to Qualcomm's libraries, which are found at run time,
+//! never linked and never shipped, in a process of its own. `ffi` is what the two agree on in memory, and the only
+//! `unsafe` code.
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod ffi;
+pub mod model;
+pub mod native;
+pub mod soc;
+mod version;
+
+pub use version::Version;
