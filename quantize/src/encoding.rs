@@ -245,15 +245,15 @@ mod tests {
     #[test]
     fn ranges_fill_the_codes() {
         let parameters = |codes: Codes, range| codes.parameters(range).expect("encodes");
-        assert_eq!(parameters(Codes::asymmetric(DType::U8), range(-1.0, 1.55)), (0.01, 100));
-        assert_eq!(parameters(Codes::asymmetric(DType::I8), range(-1.0, 1.55)), (0.01, -28));
-        assert_eq!(parameters(Codes::symmetric(DType::I8), range(-1.0, 1.27)), (0.01, 0));
-        assert_eq!(parameters(Codes::symmetric(DType::U8), range(-1.27, 0.5)), (0.01, 128));
-        assert_eq!(parameters(Codes::limited(DType::U16, 32639), range(-326.39, 1.0)), (0.01, 32768));
-        assert_eq!(parameters(Codes::symmetric(DType::I4), range(0.0, 0.7)), (0.1, 0));
+        assert_eq!(parameters(Codes::asymmetric(DType::U8), range(-25.0, 38.75)), (0.25, 100));
+        assert_eq!(parameters(Codes::asymmetric(DType::I8), range(-25.0, 38.75)), (0.25, -28));
+        assert_eq!(parameters(Codes::symmetric(DType::I8), range(-25.0, 31.75)), (0.25, 0));
+        assert_eq!(parameters(Codes::symmetric(DType::U8), range(-31.75, 12.0)), (0.25, 128));
+        assert_eq!(parameters(Codes::limited(DType::U16, 32639), range(-8159.75, 1.0)), (0.25, 32768));
+        assert_eq!(parameters(Codes::symmetric(DType::I4), range(0.0, 1.75)), (0.25, 0));
         // Zero is added to a range that lies to one side of it.
-        assert_eq!(parameters(Codes::asymmetric(DType::U8), range(2.0, 2.55)), (0.01, 0));
-        assert_eq!(parameters(Codes::asymmetric(DType::U8), range(-2.55, -2.0)), (0.01, 255));
+        assert_eq!(parameters(Codes::asymmetric(DType::U8), range(2.0, 63.75)), (0.25, 0));
+        assert_eq!(parameters(Codes::asymmetric(DType::U8), range(-63.75, -2.0)), (0.25, 255));
     }
 
     #[test]
@@ -261,10 +261,10 @@ mod tests {
         let zeros = range(0.0, 0.0);
         assert_eq!(Codes::asymmetric(DType::U8).parameters(zeros), Ok((1.0, 0)));
         assert_eq!(Codes::symmetric(DType::U16).parameters(zeros), Ok((1.0, 32768)));
-        let encoding =
-            Codes::symmetric(DType::I8).per_channel(0, &[range(-1.27, 0.0), zeros, range(0.0, 2.54)]);
-        let scales: Vec<f32> = encoding.expect("encodes").parameters().map(|(scale, _)| scale).collect();
-        assert_eq!(scales, [0.01, 0.02, 0.02]);
+        let ranges = [range(-31.75, 0.0), zeros, range(0.0, 63.5)];
+        let encoding = Codes::symmetric(DType::I8).per_channel(0, &ranges).expect("encodes");
+        let scales: Vec<f32> = encoding.parameters().map(|(scale, _)| scale).collect();
+        assert_eq!(scales, [0.25, 0.5, 0.5]);
         let all_zero = Codes::symmetric(DType::I8).per_channel(0, &[zeros, zeros]).expect("encodes");
         assert_eq!(all_zero.parameters().collect::<Vec<_>>(), [(1.0, 0), (1.0, 0)]);
     }
@@ -282,8 +282,8 @@ mod tests {
 
     #[test]
     fn the_reach_is_that_of_the_codes() {
-        let encoding = Codes::asymmetric(DType::U8).per_tensor(range(-1.0, 1.55)).expect("encodes");
-        assert_eq!(encoding.reach(), range(-1.0, 1.55));
+        let encoding = Codes::asymmetric(DType::U8).per_tensor(range(-25.0, 38.75)).expect("encodes");
+        assert_eq!(encoding.reach(), range(-25.0, 38.75));
         assert!(!encoding.is_symmetric());
         assert!(Codes::symmetric(DType::U16).per_tensor(range(-1.0, 0.5)).expect("encodes").is_symmetric());
     }

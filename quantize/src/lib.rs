@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod plots;
 pub mod precision;
 pub mod profile;
+pub mod ranges;
 pub mod sensitivity;
 pub mod simulate;
 pub mod statistics;
