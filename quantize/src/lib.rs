@@ -8,6 +8,7 @@ pub mod plots;
 pub mod precision;
 pub mod profile;
 pub mod ranges;
+pub mod rules;
 pub mod sensitivity;
 pub mod simulate;
 pub mod statistics;

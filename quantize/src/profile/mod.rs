@@ -3,7 +3,9 @@
 //! It is made of statistics ([`make`]), kept in a file that people can read and compare ([`file`]), and put into effect by
 //! the passes that insert quantization. A value without an entry stays a float.
 
+pub mod anchor;
 pub mod file;
+pub mod make;
 pub mod scores;
 
 use std::collections::BTreeMap;

@@ -40,7 +40,8 @@ pub fn divergence(histogram: &Histogram, codes: Codes, range: Range) -> Result<f
     let is_in = |x: f64| x >= f64::from(range.min) && x <= f64::from(range.max);
     let bins: Vec<(Range, f64)> =
         histogram.bins().iter().map(|(bin, count)| (bin.range(), *count as f64)).collect();
-    let below: f64 = bins.iter().take_while(|(bin, _)| !is_in(middle(*bin)) && bin.max <= 0.0).map(|(_, n)| n).sum();
+    let below: f64 =
+        bins.iter().take_while(|(bin, _)| !is_in(middle(*bin)) && bin.max <= 0.0).map(|(_, n)| n).sum();
     let inside: Vec<(Range, f64)> = bins.iter().copied().filter(|(bin, _)| is_in(middle(*bin))).collect();
     let kept: f64 = inside.iter().map(|(_, count)| count).sum();
     let above = total - kept - below;
@@ -103,7 +104,8 @@ mod tests {
         }
         let total: f64 = kept.values().sum();
         let q = |code: u16| {
-            let (count, widths) = cells.values().find(|(_, widths)| widths.contains_key(&code)).expect("a cell");
+            let (count, widths) =
+                cells.values().find(|(_, widths)| widths.contains_key(&code)).expect("a cell");
             count * widths[&code] / widths.values().sum::<f64>() / total
         };
         let mut p: Vec<(u16, f64)> = kept.iter().map(|((_, code), count)| (*code, *count)).collect();
@@ -123,7 +125,10 @@ mod tests {
                 let range = clipped(all, all.magnitude() * part);
                 let found = divergence(&statistics.histogram, codes, range).expect("encodes");
                 let expected = brute(&numbers, codes, range);
-                assert!((found - expected).abs() < 1e-9 * expected.abs().max(1e-3), "{part}: {found} and {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-9 * expected.abs().max(1e-3),
+                    "{part}: {found} and {expected}"
+                );
             }
         }
     }
@@ -136,7 +141,9 @@ mod tests {
         let codes = Codes::symmetric(DType::I4);
         let found = range(&statistics.histogram, all, codes).expect("encodes");
         let ends = numbers.iter().map(|x| Bin::of(*x).range().magnitude());
-        let tried = ends.filter(|end| *end >= all.magnitude() / 16.0).map(|end| brute(&numbers, codes, clipped(all, end)));
+        let tried = ends
+            .filter(|end| *end >= all.magnitude() / 16.0)
+            .map(|end| brute(&numbers, codes, clipped(all, end)));
         let least = tried.fold(f64::INFINITY, f64::min);
         assert!(brute(&numbers, codes, found) <= least * (1.0 + 1e-9));
         assert!(found.magnitude() < all.magnitude(), "four bits are better spent on the many small numbers");
@@ -146,6 +153,9 @@ mod tests {
     fn zeros_lose_nothing() {
         let statistics = statistics(&[&[0.0, 0.0]]);
         let all = statistics.range().expect("seen");
-        assert_eq!(range(&statistics.histogram, all, Codes::asymmetric(DType::U8)), Ok(Range { min: 0.0, max: 0.0 }));
+        assert_eq!(
+            range(&statistics.histogram, all, Codes::asymmetric(DType::U8)),
+            Ok(Range { min: 0.0, max: 0.0 })
+        );
     }
 }

@@ -73,8 +73,12 @@ impl FromStr for Method {
             "min-max" if text == name => Some(Self::MinMax),
             "entropy" if text == name => Some(Self::Entropy),
             "mse" if text == name => Some(Self::Mse),
-            "percentile" => number(PERCENT).filter(|percent| *percent > 50.0 && *percent <= 100.0).map(Self::Percentile),
-            "moving-average" => number(DECAY).filter(|decay| (0.0..1.0).contains(decay)).map(Self::MovingAverage),
+            "percentile" => {
+                number(PERCENT).filter(|percent| *percent > 50.0 && *percent <= 100.0).map(Self::Percentile)
+            }
+            "moving-average" => {
+                number(DECAY).filter(|decay| (0.0..1.0).contains(decay)).map(Self::MovingAverage)
+            }
             _ => None,
         };
         found.ok_or_else(|| UnknownMethod(text.to_owned()))
@@ -84,15 +88,19 @@ impl FromStr for Method {
 impl Method {
     /// The range of numbers seen in all of `parts`, which `codes` are to hold; `None` where nothing was seen.
     pub fn range(self, codes: Codes, parts: &[&ValueStatistics]) -> Result<Option<Range>, EncodingError> {
-        let Some(all) = parts.iter().filter_map(|part| part.range()).reduce(Range::union) else { return Ok(None) };
+        let Some(all) = parts.iter().filter_map(|part| part.range()).reduce(Range::union) else {
+            return Ok(None);
+        };
         let range = match self {
             Self::MinMax => all,
             Self::Percentile(percent) => percentile(&merged(parts), all, percent),
             Self::Entropy => entropy::range(&merged(parts), all, codes)?,
             Self::Mse => mse::range(&merged(parts), all, codes)?,
-            Self::MovingAverage(decay) => {
-                parts.iter().filter_map(|part| moving_average(part, decay)).reduce(Range::union).unwrap_or(all)
-            }
+            Self::MovingAverage(decay) => parts
+                .iter()
+                .filter_map(|part| moving_average(part, decay))
+                .reduce(Range::union)
+                .unwrap_or(all),
         };
         Ok(Some(range))
     }
@@ -119,9 +127,12 @@ fn percentile(histogram: &Histogram, all: Range, percent: f64) -> Range {
         })
     };
     let bins = histogram.bins();
-    let low = first_kept(&mut bins.iter().map(|(bin, _)| bin.range()), &mut bins.iter().map(|(_, count)| *count));
-    let high =
-        first_kept(&mut bins.iter().rev().map(|(bin, _)| bin.range()), &mut bins.iter().rev().map(|(_, count)| *count));
+    let low =
+        first_kept(&mut bins.iter().map(|(bin, _)| bin.range()), &mut bins.iter().map(|(_, count)| *count));
+    let high = first_kept(
+        &mut bins.iter().rev().map(|(bin, _)| bin.range()),
+        &mut bins.iter().rev().map(|(_, count)| *count),
+    );
     let min = low.map_or(all.min, |(bin, _)| bin.min.max(all.min));
     let max = high.map_or(all.max, |(bin, _)| bin.max.min(all.max));
     Range { min, max }
@@ -198,11 +209,14 @@ mod tests {
 
     #[test]
     fn methods_are_written_and_read() {
-        for text in ["min-max", "percentile=99.99", "entropy", "mse", "moving-average=0.9", "percentile=100"] {
+        for text in ["min-max", "percentile=99.99", "entropy", "mse", "moving-average=0.9", "percentile=100"]
+        {
             assert_eq!(text.parse::<Method>().expect("a method").to_string(), text);
         }
         assert_eq!("percentile".parse(), Ok(Method::Percentile(99.99)));
-        for wrong in ["", "max", "mse=1", "percentile=50", "percentile=101", "percentile=x", "moving-average=1"] {
+        for wrong in
+            ["", "max", "mse=1", "percentile=50", "percentile=101", "percentile=x", "moving-average=1"]
+        {
             assert_eq!(wrong.parse::<Method>(), Err(UnknownMethod(wrong.to_owned())));
         }
     }

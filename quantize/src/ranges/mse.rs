@@ -76,7 +76,8 @@ pub fn error(histogram: &Histogram, codes: Codes, range: Range) -> Result<f64, E
             return scale * scale / 12.0;
         }
         let width = (to - from) / f64::from(POINTS);
-        (0..POINTS).map(|point| squared(from + width * (f64::from(point) + 0.5))).sum::<f64>() / f64::from(POINTS)
+        (0..POINTS).map(|point| squared(from + width * (f64::from(point) + 0.5))).sum::<f64>()
+            / f64::from(POINTS)
     };
     let errors = histogram.bins().iter().map(|(bin, count)| {
         let Range { min, max } = bin.range();
@@ -97,10 +98,13 @@ mod tests {
         let numbers = drawn(3, 50_000);
         let statistics = statistics(&[&numbers]);
         let all = statistics.range().expect("seen");
-        for codes in [Codes::asymmetric(DType::U8), Codes::symmetric(DType::I4), Codes::asymmetric(DType::I16)] {
+        for codes in
+            [Codes::asymmetric(DType::U8), Codes::symmetric(DType::I4), Codes::asymmetric(DType::I16)]
+        {
             for part in [1.0, 0.6, 0.2] {
                 let range = Range { min: all.min * part, max: all.max * part };
-                let found = error(&statistics.histogram, codes, range).expect("encodes") / numbers.len() as f64;
+                let found =
+                    error(&statistics.histogram, codes, range).expect("encodes") / numbers.len() as f64;
                 let expected = mean_squared_error(&numbers, codes, range);
                 assert!((found / expected - 1.0).abs() < 0.02, "{codes:?} {part}: {found} and {expected}");
             }
@@ -112,12 +116,15 @@ mod tests {
         let numbers = drawn(11, 5_000);
         let statistics = statistics(&[&numbers]);
         let all = statistics.range().expect("seen").with_zero();
-        for codes in [Codes::asymmetric(DType::U8), Codes::symmetric(DType::I8), Codes::symmetric(DType::I4)] {
+        for codes in [Codes::asymmetric(DType::U8), Codes::symmetric(DType::I8), Codes::symmetric(DType::I4)]
+        {
             let found = range(&statistics.histogram, all, codes).expect("encodes");
             let found = mean_squared_error(&numbers, codes, found);
             let parts = || (1..=16).map(|step| step as f32 / 16.0);
-            let every = parts().flat_map(|low| parts().map(move |high| Range { min: all.min * low, max: all.max * high }));
-            let best = every.map(|range| mean_squared_error(&numbers, codes, range)).fold(f64::INFINITY, f64::min);
+            let every = parts()
+                .flat_map(|low| parts().map(move |high| Range { min: all.min * low, max: all.max * high }));
+            let best =
+                every.map(|range| mean_squared_error(&numbers, codes, range)).fold(f64::INFINITY, f64::min);
             assert!(found <= best * 1.03, "{codes:?}: {found}, while {best} is possible");
             assert!(found < mean_squared_error(&numbers, codes, all), "shrinking helps these numbers");
         }

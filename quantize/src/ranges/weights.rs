@@ -30,7 +30,9 @@ impl Default for WeightMethod {
 
 /// A text names no method.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no method for weights: expected per-channel, per-tensor, per-channel-mse or per-tensor-mse")]
+#[error(
+    "`{0}` is no method for weights: expected per-channel, per-tensor, per-channel-mse or per-tensor-mse"
+)]
 pub struct UnknownWeightMethod(pub String);
 
 impl fmt::Display for WeightMethod {
@@ -64,9 +66,13 @@ impl WeightMethod {
         codes: Codes,
     ) -> Result<Option<(Encoding, Range)>, EncodingError> {
         let Some(all) = statistics.range else { return Ok(None) };
-        let channels = axis.filter(|_| self.per_channel).and_then(|axis| Some((axis, statistics.axes.get(usize::from(axis))?)));
+        let channels = axis
+            .filter(|_| self.per_channel)
+            .and_then(|axis| Some((axis, statistics.axes.get(usize::from(axis))?)));
         let encoding = match channels {
-            Some((axis, ranges)) if self.shrink => codes.per_channel(axis, &shrunk(&statistics.histogram, ranges, codes)?)?,
+            Some((axis, ranges)) if self.shrink => {
+                codes.per_channel(axis, &shrunk(&statistics.histogram, ranges, codes)?)?
+            }
             Some((axis, ranges)) => codes.per_channel(axis, ranges)?,
             None if self.shrink => codes.per_tensor(mse::range(&statistics.histogram, all, codes)?)?,
             None => codes.per_tensor(all)?,
@@ -132,7 +138,9 @@ mod tests {
         assert_eq!(scales.len(), if method.per_channel { 2 } else { 1 });
         let limit = codes.symmetric.expect("symmetric") as f32;
         let errors = channels.iter().zip(scales.iter().cycle());
-        errors.map(|(numbers, scale)| mean_squared_error(numbers, codes, Range::symmetric(scale * limit))).sum()
+        errors
+            .map(|(numbers, scale)| mean_squared_error(numbers, codes, Range::symmetric(scale * limit)))
+            .sum()
     }
 
     #[test]
@@ -147,8 +155,10 @@ mod tests {
     fn scales_reach_the_extremes_of_their_channel() {
         let (channels, statistics) = channels();
         let codes = Codes::symmetric(DType::I8);
-        let (encoding, all) =
-            WeightMethod::default().encoding(&statistics, Some(0), codes).expect("encodes").expect("elements");
+        let (encoding, all) = WeightMethod::default()
+            .encoding(&statistics, Some(0), codes)
+            .expect("encodes")
+            .expect("elements");
         let largest = |numbers: &[f32]| numbers.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
         for (numbers, (scale, zero_point)) in channels.iter().zip(encoding.parameters()) {
             assert_eq!((scale, zero_point), (largest(numbers) / 127.0, 0));
@@ -162,14 +172,21 @@ mod tests {
     fn own_scales_and_shrinking_lessen_the_error() {
         let codes = Codes::symmetric(DType::I4);
         let [tensor, channel] = ["per-tensor", "per-channel"].map(|method| error(method, codes));
-        let [tensor_mse, channel_mse] = ["per-tensor-mse", "per-channel-mse"].map(|method| error(method, codes));
+        let [tensor_mse, channel_mse] =
+            ["per-tensor-mse", "per-channel-mse"].map(|method| error(method, codes));
         assert!(channel < tensor && tensor_mse < tensor && channel_mse < channel && channel_mse < tensor_mse);
         // The best shrinking of each channel by brute force, on its own numbers.
-        let best: f64 = channels().0.iter().map(|numbers| {
-            let end = numbers.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
-            let tried = (1..=64).map(|step| mean_squared_error(numbers, codes, Range::symmetric(end * step as f32 / 64.0)));
-            tried.fold(f64::INFINITY, f64::min)
-        }).sum();
+        let best: f64 = channels()
+            .0
+            .iter()
+            .map(|numbers| {
+                let end = numbers.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+                let tried = (1..=64).map(|step| {
+                    mean_squared_error(numbers, codes, Range::symmetric(end * step as f32 / 64.0))
+                });
+                tried.fold(f64::INFINITY, f64::min)
+            })
+            .sum();
         assert!(channel_mse < best * 1.5, "{channel_mse}, while {best} is possible");
     }
 }

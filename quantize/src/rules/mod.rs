@@ -1,0 +1,124 @@
+//! What a target asks of encodings: which codes, which encodings are fixed, which values share one.
+//!
+//! [`Rules`] are data, with a preset for each target; `docs/profile.md` says where each rule comes from, and so does
+//! [`Rules::stated`]. [`plan`](plan::plan) applies them to a graph.
+
+pub mod graph;
+pub mod islands;
+pub mod layers;
+pub mod plan;
+mod presets;
+pub mod ties;
+
+use std::fmt;
+
+use quad_ir::dtype::DType;
+use quad_ir::ops::OpKind;
+
+use crate::encoding::Codes;
+
+pub use presets::{PRESETS, UnknownRules};
+
+/// What a target asks of encodings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// The name of the preset.
+    pub name: &'static str,
+    /// Codes of activations, by bits.
+    pub activations: &'static [Codes],
+    /// Codes of activations that are the second operand of a product of two, by bits; empty where they are like all others.
+    pub second_operands: &'static [Codes],
+    /// Codes of constants of layers, by bits.
+    pub weights: &'static [Codes],
+    /// Codes of slots that are operands of layers, by bits. A precision with more bits than the most here gets the most.
+    pub slots: &'static [Codes],
+    /// Results whose encoding the operation determines.
+    pub fixed: &'static [Fixed],
+    /// Operations that only move elements, or choose some: operand and result share an encoding.
+    pub movers: &'static [OpKind],
+    /// Whether the parts of a concat share the encoding of the whole.
+    pub concat: bool,
+    /// Whether the result of a layer that only a `relu` or `clip` reads has the encoding of what that makes of it.
+    pub fused_clamps: bool,
+    /// Biases of layers: the element type by the bits of activations.
+    pub biases: &'static [(u32, DType)],
+    /// Whether constants that are added to or multiplied with activations have encodings: those of activations of their
+    /// own bits.
+    pub constants: bool,
+    /// Whether the last values of a float island have encodings, so that what reads them computes with integers.
+    pub island_ends: bool,
+    /// Whether an encoding of signed 8-bit activations must not have its zero point at 0.
+    pub nonzero_zero_points: bool,
+    /// What each rule says, and where that comes from.
+    pub stated: &'static [Stated],
+}
+
+/// An encoding that an operation determines.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fixed {
+    /// The operation.
+    pub op: OpKind,
+    /// The stored type for which this is the encoding.
+    pub stored: DType,
+    /// Its scale.
+    pub scale: f32,
+    /// Its zero point.
+    pub zero_point: i32,
+}
+
+/// A rule in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stated {
+    /// What it says.
+    pub rule: &'static str,
+    /// Where that comes from, or how it was found.
+    pub source: &'static str,
+}
+
+impl Rules {
+    /// The preset called `name`.
+    pub fn preset(name: &str) -> Result<Self, UnknownRules> {
+        PRESETS.iter().find(|rules| rules.name == name).cloned().ok_or_else(|| UnknownRules(name.to_owned()))
+    }
+
+    /// The codes of activations of `bits`.
+    pub fn activation(&self, bits: u32) -> Option<Codes> {
+        of_bits(self.activations, bits)
+    }
+
+    /// The codes of a constant of a layer of `bits`.
+    pub fn weight(&self, bits: u32) -> Option<Codes> {
+        of_bits(self.weights, bits)
+    }
+
+    /// The codes of a slot of `bits`, or of as many as slots may have.
+    pub fn slot(&self, bits: u32) -> Option<Codes> {
+        let most = self.slots.iter().map(|codes| codes.stored.bits()).max()?;
+        of_bits(self.slots, bits.min(most))
+    }
+
+    /// The encoding that `op` determines for results stored as `stored`.
+    pub fn fixed(&self, op: OpKind, stored: DType) -> Option<Fixed> {
+        self.fixed.iter().copied().find(|fixed| fixed.op == op && fixed.stored == stored)
+    }
+
+    /// The element type of biases beside activations of `bits`; `None` where biases stay floats.
+    pub fn bias(&self, bits: u32) -> Option<DType> {
+        self.biases.iter().find(|(of, _)| *of == bits).map(|(_, dtype)| *dtype)
+    }
+}
+
+/// The first of `codes` with `bits`.
+fn of_bits(codes: &[Codes], bits: u32) -> Option<Codes> {
+    codes.iter().copied().find(|codes| codes.stored.bits() == bits)
+}
+
+/// Writes a line for each rule.
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Stated { rule, source } in self.stated {
+            writeln!(f, "{rule} ({source})")?;
+        }
+        Ok(())
+    }
+}
