@@ -61,10 +61,8 @@ pub fn error(histogram: &Histogram, codes: Codes, range: Range) -> Result<f64, E
     let (scale, zero_point) = codes.parameters(range)?;
     let (scale, zero_point) = (f64::from(scale), f64::from(zero_point));
     let (least, largest) = codes.stored.integer_range().ok_or(EncodingError::Stored(codes.stored))?;
-    let (least, largest) = match codes.symmetric {
-        Some(limit) => (zero_point - f64::from(limit), zero_point + f64::from(limit)),
-        None => (least as f64, largest as f64),
-    };
+    // What is out of range is stored as the last code of the type, also where a symmetric range ends before it.
+    let (least, largest) = (least as f64, largest as f64);
     let (low, high) = (scale * (least - zero_point), scale * (largest - zero_point));
     let squared = |x: f64| {
         let code = ((x / scale).round_ties_even() + zero_point).clamp(least, largest);
