@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use quad_ir::attr::{Attr, AttrValue};
-use quad_ir::dtype::DType;
+use quad_ir::dtype::{DType, UnknownDType};
 use quad_ir::types::{Quant, QuantError};
 use quad_ir::whole_file::WholeFile;
 use quad_passes::lora::expose::Form;
@@ -139,6 +139,9 @@ struct Line {
     axis: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     block: Option<u32>,
+    /// The floating-point type of the real numbers, where it is not `f32`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<String>,
     min: f32,
     max: f32,
 }
@@ -180,11 +183,11 @@ impl Profile {
 
     /// The profile that `text` says.
     pub fn from_text(text: &str) -> Result<Self, ProfileError> {
-        let head: Head = serde_json::from_str(text).map_err(json_error)?;
+        let head: Head = serde_json::from_str(text).map_err(|error| json_error(&error))?;
         if head.format != FORMAT || head.version != VERSION {
             return Err(ProfileError::Version { format: head.format, version: head.version });
         }
-        let document: Document = serde_json::from_str(text).map_err(json_error)?;
+        let document: Document = serde_json::from_str(text).map_err(|error| json_error(&error))?;
         let stated = document.blake3.clone();
         let profile = document.into_profile()?;
         let computed = blake3::hash(profile.body().as_bytes()).to_hex().to_string();
@@ -249,6 +252,7 @@ impl Line {
             },
             axis: quant.axis,
             block: quant.block,
+            of: (quant.expressed != DType::F32).then(|| quant.expressed.to_string()),
             min: entry.range.min,
             max: entry.range.max,
         }
@@ -259,6 +263,8 @@ impl Line {
         if !stored.is_integer() {
             return Err(format!("`{stored}` is no integer type"));
         }
+        let expressed: Option<DType> =
+            self.of.map(|of| of.parse()).transpose().map_err(|error: UnknownDType| error.to_string())?;
         let scales = match self.scale {
             OneOrMany::One(scale) => vec![scale],
             OneOrMany::Many(scales) => scales,
@@ -272,7 +278,7 @@ impl Line {
             block: self.block,
             scales: scales.into_iter().map(Into::into).collect(),
             zero_points: zero_points.into(),
-            expressed: DType::F32,
+            expressed: expressed.unwrap_or(DType::F32),
         };
         quant.check().map_err(|error: QuantError| error.to_string())?;
         let range = Range { min: self.min, max: self.max };
@@ -297,7 +303,7 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("numbers and texts are JSON")
 }
 
-fn json_error(error: serde_json::Error) -> ProfileError {
+fn json_error(error: &serde_json::Error) -> ProfileError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or(&text).to_owned();
@@ -333,11 +339,12 @@ mod tests {
             encoding: Codes::asymmetric(DType::U16).per_tensor(range).expect("encodes"),
             range,
         };
-        let weight = Entry {
+        let mut weight = Entry {
             role: Role::Weight,
             encoding: Codes::symmetric(DType::I8).per_channel(1, &[range, range]).expect("encodes"),
             range,
         };
+        weight.encoding.quant.expressed = DType::F16;
         Profile {
             graph: "0123".to_owned(),
             pipeline: "frozen".to_owned(),
@@ -370,7 +377,7 @@ mod tests {
         assert!(
             text.contains(
                 "\"w\": {\"role\":\"weight\",\"stored\":\"i8\",\"scale\":[0.007874016,0.007874016],\
-            \"zero_point\":0,\"axis\":1,\"min\":-1.0,\"max\":0.1}"
+            \"zero_point\":0,\"axis\":1,\"of\":\"f16\",\"min\":-1.0,\"max\":0.1}"
             ),
             "{text}"
         );

@@ -16,7 +16,7 @@ use crate::ranges::Method;
 use crate::ranges::weights::WeightMethod;
 use crate::rules::graph::{self, GraphError};
 use crate::rules::plan::{self, Bias, Constant, Plan, PlanError, Shared};
-use crate::rules::{Rules, layers};
+use crate::rules::{Asks, Rules, layers};
 use crate::statistics::{AdapterStatistics, Statistics, TensorStatistics, ValueStatistics};
 
 /// What a profile is to be like.
@@ -239,7 +239,7 @@ impl Maker<'_> {
             None => shared.codes.per_tensor(found),
         }
         .map_err(failed)?;
-        if self.options.rules.nonzero_zero_points && shared.fixed.is_none() {
+        if self.options.rules.asks.contains(Asks::NONZERO_ZERO_POINTS) && shared.fixed.is_none() {
             encoding = with_nonzero_zero_point(encoding, shared.codes, found).map_err(failed)?;
         }
         Ok(Found::Encoding(expressing(encoding, shared.expressed), found, is_filled))
@@ -333,13 +333,11 @@ impl Maker<'_> {
         for (name, bias) in biases {
             let (Some(x), Some(w)) = (self.entries.get(&bias.x), self.entries.get(&bias.w)) else { continue };
             let Some(statistics) = self.statistics.weights.get(name) else { continue };
-            match bias_entry(bias, &x.encoding, &w.encoding, statistics) {
-                Some(entry) => drop(self.entries.insert(name.clone(), entry)),
-                None => {
-                    let reason =
-                        format!("a bias that {} codes of the products' scale do not reach", bias.stored);
-                    self.floats.insert(name.clone(), reason);
-                }
+            if let Some(entry) = bias_entry(bias, &x.encoding, &w.encoding, statistics) {
+                self.entries.insert(name.clone(), entry);
+            } else {
+                let reason = format!("a bias that {} codes of the products' scale do not reach", bias.stored);
+                self.floats.insert(name.clone(), reason);
             }
         }
     }

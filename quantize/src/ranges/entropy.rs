@@ -83,7 +83,7 @@ mod tests {
         let (scale, _) = codes.parameters(range).expect("encodes");
         let middle = |x: f32| {
             let Range { min, max } = Bin::of(x).range();
-            (f64::from(min) + f64::from(max)) / 2.0
+            f64::midpoint(f64::from(min), f64::from(max))
         };
         let mut kept: BTreeMap<(i64, u16), f64> = BTreeMap::new();
         let mut cells: BTreeMap<i64, (f64, BTreeMap<u16, f64>)> = BTreeMap::new();

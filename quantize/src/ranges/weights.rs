@@ -88,16 +88,14 @@ fn shrunk(histogram: &Histogram, ranges: &[Range], codes: Codes) -> Result<Vec<R
     let shrunk = ranges.iter().map(|range| {
         let magnitude = range.magnitude();
         let bin = Bin::of(magnitude);
-        let part = match known.get(&bin.code()) {
-            Some(part) => *part,
-            None => {
-                let end = bin.range().max;
-                let within = within(histogram, end);
-                let found = mse::range(&within, Range::symmetric(end), codes)?;
-                let part = if end > 0.0 { found.magnitude() / end } else { 1.0 };
-                known.insert(bin.code(), part);
-                part
-            }
+        let part = if let Some(part) = known.get(&bin.code()) {
+            *part
+        } else {
+            let end = bin.range().max;
+            let found = mse::range(&within(histogram, end), Range::symmetric(end), codes)?;
+            let part = if end > 0.0 { found.magnitude() / end } else { 1.0 };
+            known.insert(bin.code(), part);
+            part
         };
         Ok(mse::clipped(*range, magnitude * part))
     });

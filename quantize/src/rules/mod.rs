@@ -36,21 +36,29 @@ pub struct Rules {
     pub fixed: &'static [Fixed],
     /// Operations that only move elements, or choose some: operand and result share an encoding.
     pub movers: &'static [OpKind],
-    /// Whether the parts of a concat share the encoding of the whole.
-    pub concat: bool,
-    /// Whether the result of a layer that only a `relu` or `clip` reads has the encoding of what that makes of it.
-    pub fused_clamps: bool,
     /// Biases of layers: the element type by the bits of activations.
     pub biases: &'static [(u32, DType)],
-    /// Whether constants that are added to or multiplied with activations have encodings: those of activations of their
-    /// own bits.
-    pub constants: bool,
-    /// Whether the last values of a float island have encodings, so that what reads them computes with integers.
-    pub island_ends: bool,
-    /// Whether an encoding of signed 8-bit activations must not have its zero point at 0.
-    pub nonzero_zero_points: bool,
+    /// What else is asked.
+    pub asks: Asks,
     /// What each rule says, and where that comes from.
     pub stated: &'static [Stated],
+}
+
+bitflags::bitflags! {
+    /// Rules that a target has or has not.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Asks: u8 {
+        /// The parts of a concat share the encoding of the whole.
+        const CONCAT = 1;
+        /// The result of a layer that only a `relu` or `clip` reads has the encoding of what that makes of it.
+        const FUSED_CLAMPS = 1 << 1;
+        /// Constants that are added to or multiplied with activations have encodings: those of activations of their bits.
+        const CONSTANTS = 1 << 2;
+        /// The last values of a float island have encodings, so that what reads them computes with integers.
+        const ISLAND_ENDS = 1 << 3;
+        /// An encoding of signed 8-bit activations must not have its zero point at 0.
+        const NONZERO_ZERO_POINTS = 1 << 4;
+    }
 }
 
 /// An encoding that an operation determines.

@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::islands::{Dataflow, Depends, is_real};
 use super::ties::{self, Sets};
-use super::{Fixed, Rules, layers};
+use super::{Asks, Fixed, Rules, layers};
 use crate::encoding::Codes;
 use crate::precision::{Mixed, Pattern};
 
@@ -157,8 +157,8 @@ impl<'g> Planner<'g> {
             if self.flow.depends(value) != Depends::Run {
                 continue;
             }
-            let island =
-                self.flow.is_island(value) && !(self.rules.island_ends && self.flow.is_island_end(value));
+            let island = self.flow.is_island(value)
+                && !(self.rules.asks.contains(Asks::ISLAND_ENDS) && self.flow.is_island_end(value));
             let reason = if island {
                 Some("on a float island: computed of a timestep or other integers alone".to_owned())
             } else {
@@ -293,7 +293,7 @@ impl<'g> Planner<'g> {
     /// Constants of layers, and those that meet activations where the rules ask for it.
     fn plan_constants(&mut self) -> Result<(), PlanError> {
         for node in self.nodes.clone() {
-            let factor = layers::factor(node, &self.flow).filter(|factor| self.is_constant(factor.w));
+            let factor = layers::factor(node, &self.flow).filter(|factor| is_constant(factor.w));
             if let Some(factor) = factor {
                 let bits = self.mixed.of(name(factor.w), path(node)).weights;
                 let codes = self
@@ -301,7 +301,7 @@ impl<'g> Planner<'g> {
                     .weight(bits)
                     .ok_or_else(|| self.no_bits(factor.w, "weights", self.rules.weights, bits))?;
                 self.add_constant(factor.w, codes, factor.axis);
-            } else if self.rules.constants && meets_constants(node) {
+            } else if self.rules.asks.contains(Asks::CONSTANTS) && meets_constants(node) {
                 self.plan_operands(node)?;
             }
         }
@@ -314,7 +314,7 @@ impl<'g> Planner<'g> {
         if !has_encoding(node.result()) || !node.operands().flatten().any(has_encoding) {
             return Ok(());
         }
-        let constants = node.operands().flatten().filter(|value| self.is_constant(*value));
+        let constants = node.operands().flatten().filter(|value| is_constant(*value));
         for constant in constants.collect::<Vec<_>>() {
             let bits = self.mixed.of(name(node.result()), path(node)).activations;
             let codes = self
@@ -324,10 +324,6 @@ impl<'g> Planner<'g> {
             self.add_constant(constant, codes, None);
         }
         Ok(())
-    }
-
-    fn is_constant(&self, value: ValueRef<'g>) -> bool {
-        is_real(value.ty().dtype) && value.weight().is_some()
     }
 
     /// Adds a constant, or makes what is known of it such that it suits another reader, too.
@@ -377,7 +373,7 @@ impl<'g> Planner<'g> {
     fn plan_biases(&mut self) {
         let mut shared = BTreeSet::new();
         for node in self.nodes.clone() {
-            let Some(bias) = layers::bias(node, &self.flow).filter(|bias| self.is_constant(*bias)) else {
+            let Some(bias) = layers::bias(node, &self.flow).filter(|bias| is_constant(*bias)) else {
                 continue;
             };
             let Some(factor) = layers::factor(node, &self.flow) else { continue };
@@ -412,4 +408,9 @@ fn meets_constants(node: NodeRef<'_>) -> bool {
             node.op().kind(),
             OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::Min | OpKind::Max
         )
+}
+
+/// Whether `value` is a constant of floats.
+fn is_constant(value: ValueRef<'_>) -> bool {
+    is_real(value.ty().dtype) && value.weight().is_some()
 }

@@ -3,7 +3,7 @@
 use quad_ir::dtype::DType;
 use quad_ir::ops::OpKind;
 
-use super::{Fixed, Rules, Stated};
+use super::{Asks, Fixed, Rules, Stated};
 use crate::encoding::Codes;
 
 /// No rules have this name.
@@ -56,6 +56,9 @@ const MOVERS: &[OpKind] = &[
 const SYMMETRIC_WEIGHTS: &[Codes] =
     &[symmetric(DType::I4, 7), symmetric(DType::I8, 127), symmetric(DType::I16, 32767)];
 
+/// What machines ask that compute with integers throughout.
+const INTEGERS: Asks = Asks::CONCAT.union(Asks::FUSED_CLAMPS).union(Asks::CONSTANTS).union(Asks::ISLAND_ENDS);
+
 /// The rule that results are compared with: what an integer machine without peculiarities does.
 const REFERENCE: Rules = Rules {
     name: "reference",
@@ -65,12 +68,8 @@ const REFERENCE: Rules = Rules {
     slots: SYMMETRIC_WEIGHTS,
     fixed: &[],
     movers: MOVERS,
-    concat: false,
-    fused_clamps: false,
     biases: &[],
-    constants: false,
-    island_ends: false,
-    nonzero_zero_points: false,
+    asks: Asks::empty(),
     stated: &[
         stated(
             "activations are unsigned, with zero where the range has it",
@@ -135,18 +134,14 @@ const LITERT: Rules = Rules {
     slots: &[symmetric(DType::I8, 127)],
     fixed: LITERT_FIXED,
     movers: MOVERS,
-    concat: true,
-    fused_clamps: true,
     biases: &[(8, DType::I32), (16, DType::I64)],
-    constants: true,
-    island_ends: true,
-    nonzero_zero_points: false,
+    asks: INTEGERS,
     stated: LITERT_STATED,
 };
 
 const NEUROPILOT: Rules = Rules {
     name: "neuropilot",
-    nonzero_zero_points: true,
+    asks: INTEGERS.union(Asks::NONZERO_ZERO_POINTS),
     stated: &[
         stated("as litert", "models reach NeuroPilot through LiteRT"),
         stated(
@@ -174,12 +169,8 @@ const QNN: Rules = Rules {
     slots: &[symmetric(DType::I8, 127), symmetric(DType::I16, 32639)],
     fixed: &[],
     movers: MOVERS,
-    concat: true,
-    fused_clamps: true,
     biases: &[(8, DType::I32), (16, DType::I32)],
-    constants: true,
-    island_ends: true,
-    nonzero_zero_points: false,
+    asks: INTEGERS,
     stated: &[
         stated(
             "activations are unsigned, with zero where the range has it",

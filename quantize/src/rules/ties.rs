@@ -5,8 +5,8 @@ use quad_ir::ops::resize::Interpolation;
 use quad_ir::ops::{Concat, OpKind, Resize};
 use rustc_hash::FxHashMap;
 
-use super::Rules;
 use super::islands::is_real;
+use super::{Asks, Rules};
 
 /// Sets of values. One that was never united is alone.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl Sets {
 /// The operands of `node` whose elements its results are, by the rules: a mover's first, or the parts of a concat.
 pub fn moved<'g>(node: NodeRef<'g>, rules: &Rules) -> Vec<ValueRef<'g>> {
     if is_concat(node) {
-        return if rules.concat { node.tail().collect() } else { Vec::new() };
+        return if rules.asks.contains(Asks::CONCAT) { node.tail().collect() } else { Vec::new() };
     }
     let is_mover = rules.movers.contains(&node.op().kind()) && moves_only(node);
     node.operands().next().flatten().filter(|_| is_mover).into_iter().collect()
@@ -59,7 +59,8 @@ fn moves_only(node: NodeRef<'_>) -> bool {
 /// The result of a layer that `node`, a `relu` or `clip`, alone reads, so that both are one operation on a target.
 pub fn fused<'g>(node: NodeRef<'g>, rules: &Rules) -> Option<ValueRef<'g>> {
     let is_clamp = matches!(node.op().kind(), OpKind::Relu | OpKind::Clip);
-    let x = node.operands().next().flatten().filter(|_| rules.fused_clamps && is_clamp)?;
+    let x =
+        node.operands().next().flatten().filter(|_| rules.asks.contains(Asks::FUSED_CLAMPS) && is_clamp)?;
     let is_layer = matches!(
         x.producer().op().kind(),
         OpKind::Conv | OpKind::ConvTranspose | OpKind::Gemm | OpKind::MatMul
@@ -68,7 +69,7 @@ pub fn fused<'g>(node: NodeRef<'g>, rules: &Rules) -> Option<ValueRef<'g>> {
 }
 
 /// The results of `node` that are floats.
-pub fn real_results<'g>(node: NodeRef<'g>) -> impl Iterator<Item = ValueRef<'g>> {
+pub fn real_results(node: NodeRef<'_>) -> impl Iterator<Item = ValueRef<'_>> {
     node.results().filter(|result| is_real(result.ty().dtype))
 }
 
