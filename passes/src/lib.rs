@@ -31,3 +31,4 @@ pub mod fuse;
 pub mod layout;
 pub mod lora;
 pub mod lower;
+pub mod quant;

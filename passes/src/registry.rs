@@ -93,6 +93,10 @@ passes! {
         expose => ExposeLora,
         hoist => HoistAdapter,
     }
+    quant {
+        fold_quant => FoldQuant,
+        unfold_quant => UnfoldQuant,
+    }
     layout {
         assign => Layout,
         move_transposes => MoveTransposes,

@@ -222,6 +222,15 @@ fn check_erased(patch: &Patch<'_>) -> Result<(), PatchError> {
             return still_read(*value, format!("a new `{}`", node.op.def().name()));
         }
     }
+    for old in patch.restored.iter().map(|old| patch.graph.value(*old)) {
+        if let Some((reader, _)) = old.readers().find(|(reader, _)| !patch.erased.contains(&reader.id())) {
+            let name = reader.op().def().name();
+            return still_read(
+                old.id(),
+                format!("`{name}`, {} ({}), as it was stored", reader.id(), reader.loc()),
+            );
+        }
+    }
     if let Some((old, new)) = patch.replaced.iter().find(|(_, new)| gone(**new)) {
         return still_read(*new, format!("the readers of {}, which it replaces", patch.describe(*old)));
     }

@@ -37,6 +37,8 @@ pub struct Patch<'g> {
     pub(super) weights: Cow<'g, Weights>,
     pub(super) symbols: Cow<'g, SymTable>,
     pub(super) replaced: BTreeMap<ValueId, ValueId>,
+    /// Those of `replaced` whose replacement is stored otherwise.
+    pub(super) restored: Vec<ValueId>,
     /// The values of `replaced`.
     replacements: FxHashSet<ValueId>,
     pub(super) erased: BTreeSet<NodeId>,
@@ -121,6 +123,7 @@ impl<'g> Patch<'g> {
             weights: Cow::Borrowed(&graph.weights),
             symbols: Cow::Borrowed(&graph.symbols),
             replaced: BTreeMap::new(),
+            restored: Vec::new(),
             replacements: FxHashSet::default(),
             erased: BTreeSet::new(),
             known_elements: graph.known_elements,
@@ -290,8 +293,20 @@ impl<'g> Patch<'g> {
         if !self.graph.has_value(old) {
             return Err(PatchError::NoSuchValue { rule, value: old });
         }
-        let expected = &self.graph.values[old].ty;
-        let found = self.ty(new).ok_or(PatchError::NoSuchValue { rule, value: new })?;
+        let expected = self.graph.values[old].ty.clone();
+        let found = self.ty(new).ok_or(PatchError::NoSuchValue { rule, value: new })?.clone();
+        self.replace_typed(old, new, &expected, &found)
+    }
+
+    /// Replaces `old`, of type `expected`, by `new`, of type `found`.
+    fn replace_typed(
+        &mut self,
+        old: ValueId,
+        new: ValueId,
+        expected: &TensorType,
+        found: &TensorType,
+    ) -> Result<(), PatchError> {
+        let rule = self.rule;
         if !found.refines(expected, &self.symbols) {
             let (old, new) = (self.describe(old), self.describe(new));
             let show = |ty: &TensorType| self.symbols.show_type(ty).to_string();
@@ -304,6 +319,21 @@ impl<'g> Patch<'g> {
         }
         self.replaced.insert(old, new);
         self.replacements.insert(new);
+        Ok(())
+    }
+
+    /// Makes outputs that are `old` be `new`, which has the same elements and another encoding, or has one where `old` has
+    /// none. No node that stays may read `old`: it would take stored elements for others.
+    pub fn replace_stored(&mut self, old: ValueId, new: ValueId) -> Result<(), PatchError> {
+        let rule = self.rule;
+        if !self.graph.has_value(old) {
+            return Err(PatchError::NoSuchValue { rule, value: old });
+        }
+        let plain = |ty: &TensorType| TensorType { quant: None, ..ty.clone() };
+        let expected = plain(&self.graph.values[old].ty);
+        let found = plain(self.ty(new).ok_or(PatchError::NoSuchValue { rule, value: new })?);
+        self.replace_typed(old, new, &expected, &found)?;
+        self.restored.push(old);
         Ok(())
     }
 

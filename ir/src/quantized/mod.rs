@@ -6,8 +6,10 @@
 //! operation computes, to the bit.
 
 pub(crate) mod affine;
+mod moves;
 
 use affine::Affine;
+pub use moves::moved_operands;
 
 use crate::dtype::DType;
 use crate::graph::{NodeRef, ValueRef};
