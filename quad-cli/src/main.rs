@@ -5,5 +5,5 @@ use std::process::ExitCode;
 use quad_passes::registry::Registry;
 
 fn main() -> ExitCode {
-    quad_cli::run(&Registry::standard(), std::env::args_os())
+    quad_cli::run(&quad_quantize::with_passes(Registry::standard()), std::env::args_os())
 }

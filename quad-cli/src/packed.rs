@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use quad_frontends::data::safetensors::{self, SafeTensorsError, SafeTensorsFile, WriteError};
 use quad_ir::interpret::NamedTensors;
 use quad_ir::module::Module;
-use quad_ir::text;
 use quad_ir::weights::WeightError;
+use quad_quantize::digest;
 
 /// The key under which the file names its model.
 const MODEL: &str = "quad.model";
@@ -40,8 +40,7 @@ pub(crate) enum PackedError {
 /// A digest of what `module` computes: of its text, which has the digests of all weights.
 pub(crate) fn digest(module: &Module) -> Result<String, PackedError> {
     let main = module.main().ok_or(PackedError::NoMain)?;
-    let text = text::print_graph(main)?;
-    Ok(blake3::hash(text.as_bytes()).to_hex()[..32].to_owned())
+    Ok(digest::of_graph(main)?)
 }
 
 /// Writes `slots`, made for `module` of `sources`.

@@ -1,14 +1,19 @@
 //! One quantization profile for all adapters: calibration, encodings, sensitivity, and the quantized graph.
 
 pub mod admission;
+pub mod digest;
 pub mod encoding;
 pub mod groups;
+pub mod insert;
 pub mod metrics;
 pub mod plots;
 pub mod precision;
 pub mod profile;
 pub mod ranges;
+mod registry;
 pub mod rules;
 pub mod sensitivity;
 pub mod simulate;
 pub mod statistics;
+
+pub use registry::with_passes;

@@ -13,3 +13,10 @@ pub mod passes;
 pub mod paths;
 pub mod seeded;
 pub mod targets;
+
+use quad_passes::registry::Registry;
+
+/// The passes and pipelines of the whole workspace.
+pub fn registry() -> Registry {
+    quad_quantize::with_passes(Registry::standard())
+}

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use quad_passes::registry::Registry;
 use quad_tests::conformance::Counts;
 use quad_tests::{coverage, operations, passes, paths};
 
@@ -27,7 +26,7 @@ fn the_page_of_operations_is_up_to_date() {
 fn the_page_of_passes_is_up_to_date() {
     let path = paths::root().join("docs/generated/passes.md");
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    require(&path, &committed, &passes::page(&Registry::standard()));
+    require(&path, &committed, &passes::page(&quad_tests::registry()));
 }
 
 /// The page at `path`, which is `committed`, must be `page`; with `QUAD_BLESS` it is written.

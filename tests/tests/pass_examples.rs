@@ -15,7 +15,6 @@ use quad_ir::text::{self, NoWeights};
 use quad_passes::check::{Checker, draw_inputs};
 use quad_passes::pass::PassInfo;
 use quad_passes::pipeline::Pipeline;
-use quad_passes::registry::Registry;
 use quad_passes::runner::{self, RunOptions};
 use quad_tests::paths;
 
@@ -27,7 +26,7 @@ const HEAD: &str = "quad 1\n\n";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = Registry::standard()
+    let trials = quad_tests::registry()
         .passes()
         .map(|(_, info, _)| Trial::test(info.name, move || check_pass(info)))
         .collect();
@@ -65,7 +64,7 @@ fn check_pass(info: &'static PassInfo) -> Result<(), Failed> {
 fn run(example: &Example) -> Result<String, Failed> {
     let parsed = text::parse(&format!("{HEAD}{}", example.before), &NoWeights);
     let mut module: Module = parsed.map_err(|error| error.show().to_string())?;
-    let pipeline = Pipeline::parse(&example.pipeline, &Registry::standard())?;
+    let pipeline = Pipeline::parse(&example.pipeline, &quad_tests::registry())?;
     let inputs = draw_inputs(&module, 1, &std::collections::BTreeMap::new())?;
     let mut checker = Checker::new(&module, inputs, example.allowed)?;
     let report = runner::run(&pipeline, &mut module, &RunOptions::default(), &mut [&mut checker])?;
@@ -109,7 +108,9 @@ fn bless(info: &PassInfo, shown: &str, after: &str) -> Result<(), Failed> {
         let line = |line: &str| format!("//! {line}").trim_end().to_owned() + "\n";
         text.trim_end().lines().map(line).collect()
     };
-    for path in paths::files_below(&paths::root().join("passes/src"), "rs")? {
+    let mut sources = paths::files_below(&paths::root().join("passes/src"), "rs")?;
+    sources.extend(paths::files_below(&paths::root().join("quantize/src"), "rs")?);
+    for path in sources {
         let source = fs::read_to_string(&path)?;
         if source == info.source {
             let shown = format!("//! ```quad\n{}//! ```\n", comment(shown));

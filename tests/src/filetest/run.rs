@@ -13,7 +13,6 @@ use quad_ir::text;
 use quad_passes::check::{Checker, draw_inputs};
 use quad_passes::context::Event;
 use quad_passes::pipeline::Pipeline;
-use quad_passes::registry::Registry;
 use quad_passes::runner::{self, Observer, PassReport, RunOptions};
 
 use super::story::Story;
@@ -48,7 +47,7 @@ impl FileTest for Run {
             [first, rest @ ..] if first == "nothing" => (true, rest),
             all => (false, all),
         };
-        let pipeline = Pipeline::parse(&passes.join(","), &Registry::standard())?;
+        let pipeline = Pipeline::parse(&passes.join(","), &crate::registry())?;
         let mut module = test.module()?.clone();
         let inputs = draw_inputs(&module, settings.seed, &settings.sizes)?;
         let mut checker = Checker::new(&module, inputs, settings.allowed)?;

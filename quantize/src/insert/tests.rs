@@ -1,0 +1,107 @@
+//! Tests of what is refused, of what is told, and of fuel.
+
+use std::collections::BTreeMap;
+
+use quad_ir::module::Module;
+use quad_ir::text::{self, NoWeights};
+use quad_ir::verify::verify;
+use quad_passes::check::{draw_inputs, evaluate};
+use quad_passes::context::Context;
+
+use super::*;
+use crate::profile::Role;
+
+/// A layer with a bias and a branch.
+const LAYER: &str = "graph @main(%x: f32[1, 2], %n: i64[1], %s: f32[2, 2] adapter) {
+  %w = weight [1, -2, 0.5, 1.5] : f32[2, 2]
+  %b = weight [0.5, -1.5] : f32[2]
+  %y = gemm(%x, %w, %b) : f32[1, 2]
+  %z = matmul(%x, %s) : f32[1, 2]
+  %sum = add(%y, %z) : f32[1, 2]
+  return \"sum\" = %sum
+}
+
+graph @pack(%s: f32[2, 2] adapter) {
+  return \"s\" = %s
+}";
+
+fn module(body: &str) -> Module {
+    text::parse(&format!("quad 1\n\n{body}"), &NoWeights).unwrap_or_else(|error| panic!("{}", error.show()))
+}
+
+fn insert_all(module: &mut Module, encodings: &str, fuel: Option<u64>) -> Result<Report, String> {
+    let encodings = parse(encodings).expect("encodings");
+    let mut cx = Context::with_fuel(fuel);
+    insert(module, &encodings, &mut cx).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_nothing_changes() {
+    let cases = [
+        ("x=i32:0.5", "at most 16 bits"),
+        ("n=u8:0.5", "expected a value of f32"),
+        ("w=i8:0.5,0.5,0.5@1", "found 3 scales, expected 2"),
+        ("w=i8:0.5,0.5@2", "no axis 2"),
+        ("x=u8:0.5:256", "zero point 256 is not between 0 and 255"),
+        ("x=u8:0.5:-1", "zero point -1"),
+        ("b=i64:0.5", "stored as i32"),
+        ("w=i32:0.5,0.5@1", "only axis"),
+    ];
+    for (encodings, expected) in cases {
+        let mut layer = module(LAYER);
+        let before = text::print(&layer).expect("printed");
+        let error = insert_all(&mut layer, encodings, None).expect_err(encodings);
+        assert!(error.contains(expected), "{encodings}: {error}");
+        assert_eq!(text::print(&layer).expect("printed"), before);
+    }
+    let mut alone = module(LAYER);
+    alone.graphs.truncate(1);
+    let error = insert_all(&mut alone, "s=i16:0.5", None).expect_err("no @pack");
+    assert!(error.contains("no graph @pack fills it"), "{error}");
+}
+
+#[test]
+fn what_was_quantized_and_what_was_left_is_told() {
+    let encodings = "x=u8:0.5:128 w=i8:0.5,0.5@1 b=i32:0.25,0.25@0 gone=u8:1";
+    let report = insert_all(&mut module(LAYER), encodings, None).expect("inserted");
+    let counts = [Role::Activation, Role::Weight, Role::Bias, Role::Slot].map(|role| report.count(role));
+    assert_eq!(counts, [1, 1, 1, 0]);
+    assert_eq!(report.absent, ["gone"]);
+    let float: Vec<(&str, Role, &str)> =
+        report.float.iter().map(|value| (&*value.name, value.role, &*value.op)).collect();
+    let expected = [
+        ("s", Role::Slot, "matmul"),
+        ("y", Role::Activation, "gemm"),
+        ("z", Role::Activation, "matmul"),
+        ("sum", Role::Activation, "add"),
+    ];
+    assert_eq!(float, expected);
+    assert_eq!(report.lines()[0], "quantized 1 activations, 1 weights, 1 biases, 0 slots");
+}
+
+#[test]
+fn a_second_time_changes_nothing() {
+    let encodings = "x=u8:0.5:128 w=i8:0.5,0.5@1 b=i32:0.25,0.25@0 s=i16:0.001 sum=u8:0.5:100";
+    let mut layer = module(LAYER);
+    insert_all(&mut layer, encodings, None).expect("inserted");
+    let once = text::print(&layer).expect("printed");
+    let report = insert_all(&mut layer, encodings, None).expect("inserted");
+    assert_eq!(text::print(&layer).expect("printed"), once);
+    assert_eq!(report.already.len(), 5);
+    assert!(report.quantized.is_empty());
+}
+
+#[test]
+fn with_any_fuel_the_module_is_whole() {
+    let encodings = "x=u8:0.5:128 w=i8:0.5,0.5@1 b=i32:0.25,0.25@0 s=i16:0.001 sum=u8:0.5:100";
+    let layer = module(LAYER);
+    let inputs = draw_inputs(&layer, 1, &BTreeMap::new()).expect("known sizes");
+    for fuel in 0..7 {
+        let mut layer = layer.clone();
+        insert_all(&mut layer, encodings, Some(fuel)).expect("inserted");
+        for graph in &layer.graphs {
+            verify(graph).expect("valid");
+        }
+        evaluate(&layer, &inputs).expect("it runs");
+    }
+}
