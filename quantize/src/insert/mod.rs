@@ -168,11 +168,7 @@ impl InsertQuant {
 }
 
 /// Quantizes the graph of `module` that runs as `profile`, which must be of that very graph, says.
-pub fn insert_profile(
-    module: &mut Module,
-    profile: &Profile,
-    cx: &mut Context,
-) -> Result<Report, PassError> {
+pub fn insert_profile(module: &mut Module, profile: &Profile, cx: &mut Context) -> Result<Report, PassError> {
     if let Some(main) = module.main() {
         check_graph(main, Some(profile))?;
     }

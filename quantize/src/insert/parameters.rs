@@ -92,7 +92,9 @@ impl Parameters {
 /// The smallest and the largest stored number of a weight or a slot, where these are others than those of the type.
 pub(super) fn limits(wanted: &Wanted) -> Result<[Option<Tensor>; 2], WeightError> {
     let stored = wanted.encoding.stored;
-    let Some(((low, high), limit)) = stored.integer_range().zip(wanted.limit) else { return Ok([None, None]) };
+    let Some(((low, high), limit)) = stored.integer_range().zip(wanted.limit) else {
+        return Ok([None, None]);
+    };
     let ends = [middle(stored) - i128::from(limit), middle(stored) + i128::from(limit)];
     let inside = [ends[0] > low, ends[1] < high];
     let tensor = |at: usize| inside[at].then(|| scalar(stored, ends[at] as f64)).transpose();

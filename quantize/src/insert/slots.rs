@@ -78,7 +78,8 @@ fn take(main: &mut Graph, targets: &[Target], place: Place, cx: &mut Context) ->
         patch.on_behalf_of(slot.producer().id());
         let ty = TensorType::new(target.wanted.encoding.stored, slot.ty().shape.clone());
         let input = patch.add_input(&target.name, ty, Binding::Adapter)?;
-        let parameters = Parameters::add(&mut patch, &target.wanted.encoding, slot.ty(), &target.name, false)?;
+        let parameters =
+            Parameters::add(&mut patch, &target.wanted.encoding, slot.ty(), &target.name, false)?;
         let real = parameters.dequantize(&mut patch, input, slot.ty().dtype)?;
         patch.set_name(real, &format!("{}.dq", target.name));
         patch.replace(target.value, real)?;

@@ -105,3 +105,76 @@ fn with_any_fuel_the_module_is_whole() {
         evaluate(&layer, &inputs).expect("it runs");
     }
 }
+
+fn profile(graph: String, entries: &[(&str, Role, &str)]) -> Profile {
+    let entry = |(name, role, text): &(&str, Role, &str)| {
+        let encoding = parse(&format!("x={text}")).expect("an encoding")["x"].encoding.clone();
+        let range = crate::encoding::Range { min: -1.0, max: 1.0 };
+        ((*name).to_owned(), crate::profile::Entry { role: *role, encoding, range })
+    };
+    Profile {
+        graph,
+        pipeline: "frozen".to_owned(),
+        rules: "reference".to_owned(),
+        precision: crate::precision::Precision::W8A16,
+        mixed: Vec::new(),
+        method: "min-max".to_owned(),
+        weights: "per-channel".to_owned(),
+        slots: quad_passes::lora::expose::Form::Plain,
+        anchor: crate::profile::Anchor::default(),
+        entries: entries.iter().map(entry).collect(),
+        floats: BTreeMap::from([("z".to_owned(), "for a test".to_owned())]),
+    }
+}
+
+#[test]
+fn a_profile_is_for_one_graph() {
+    let mut layer = module(LAYER);
+    let graph = digest::of_graph(layer.main().expect("it runs")).expect("a digest");
+    let entries = [("x", Role::Activation, "u8:0.5:128"), ("w", Role::Weight, "i8:0.5")];
+    let right = profile(graph.clone(), &entries);
+    let mut cx = Context::default();
+    let error = insert_profile(&mut layer, &profile("0".repeat(32), &entries), &mut cx);
+    let error = error.expect_err("of another graph").to_string();
+    assert!(error.contains(&graph) && error.contains("another graph"), "{error}");
+    let report = insert_profile(&mut layer.clone(), &right, &mut cx).expect("inserted");
+    let unexpected: Vec<&str> = report.unexpected().map(|value| &*value.name).collect();
+    assert_eq!(unexpected, ["s", "y", "sum"], "b is a constant, and z stays a float on purpose");
+    // The same from a file, by the name of the pass.
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    right.write(file.path()).expect("written");
+    let pass = InsertQuant { profile: file.path().display().to_string(), ..InsertQuant::default() };
+    let mut again = layer.clone();
+    pass.run_module(&mut again, &mut cx).expect("inserted");
+    let mut expected = layer.clone();
+    insert_profile(&mut expected, &right, &mut cx).expect("inserted");
+    assert_eq!(text::print(&again).expect("printed"), text::print(&expected).expect("printed"));
+    let error = pass.run_module(&mut expected, &mut cx).expect_err("changed since").to_string();
+    assert!(error.contains("another graph"), "{error}");
+}
+
+#[test]
+fn entries_are_of_what_they_say() {
+    let mut layer = module(LAYER);
+    let graph = digest::of_graph(layer.main().expect("it runs")).expect("a digest");
+    let wrong = profile(graph, &[("x", Role::Weight, "u8:0.5:128")]);
+    let error = insert_profile(&mut layer, &wrong, &mut Context::default()).expect_err("no weight");
+    assert!(
+        error.to_string().contains("that of a weight, and here it is a value that is computed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn codes_stay_within_their_limit() {
+    let mut layer = module(LAYER);
+    let mut encodings = parse("s=u16:0.001:32768").expect("an encoding");
+    let limited = encodings.get_mut("s").expect("it is there");
+    limited.limit = Some(1000);
+    insert(&mut layer, &encodings, &mut Context::default()).expect("inserted");
+    let pack = layer.graph(PACK).expect("a graph");
+    let factors = quad_ir::tensor::Tensor::from_vec(&[2, 2], vec![-7.0f32, 0.5, 7.0, 0.001]);
+    let given = BTreeMap::from([("s".to_owned(), factors.expect("a matrix"))]);
+    let packed = quad_ir::interpret::Interpreter::new(pack).run(&given).expect("packed");
+    assert_eq!(packed["s"].to_i64().expect("integers"), [31768, 33268, 33768, 32769]);
+}
