@@ -23,6 +23,7 @@ mod output;
 mod packed;
 mod progress;
 mod table;
+pub mod targets;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ use clap::{Parser, Subcommand};
 use quad_passes::registry::Registry;
 
 use commands::{
-    adapter, bisect, compare, conformance, convert, explain, inspect, lora, opt, passes, reduce, run,
+    adapter, bisect, check, compare, conformance, convert, explain, inspect, lora, opt, passes, reduce, run,
 };
 
 /// A compiler for diffusion models with LoRA adapters.
@@ -49,6 +50,7 @@ enum Command {
     Compare(compare::Arguments),
     Conformance(conformance::Arguments),
     Convert(convert::Arguments),
+    Check(check::Arguments),
     Lora(lora::Arguments),
     Adapter(adapter::Arguments),
     Passes(passes::Arguments),
@@ -77,7 +79,8 @@ pub fn run(
         Command::Run(arguments) => run::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
-        Command::Convert(arguments) => convert::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments, registry),
+        Command::Check(arguments) => check::run(&arguments, registry),
         Command::Lora(arguments) => lora::run(&arguments),
         Command::Adapter(arguments) => adapter::run(&arguments),
         Command::Passes(arguments) => passes::run(&arguments, registry),

@@ -11,7 +11,7 @@ use quad_ir::ops::{OpKind, all_ops};
 use crate::legality::Legality;
 
 /// What a backend does with one operation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct OpRow<C: ?Sized, E> {
     /// The operation.
     pub kind: OpKind,
@@ -24,6 +24,15 @@ pub struct OpRow<C: ?Sized, E> {
     /// How a node is emitted.
     pub emit: E,
 }
+
+// Derived ones would ask the same of the setting, of which a row holds nothing.
+impl<C: ?Sized, E: Copy> Clone for OpRow<C, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C: ?Sized, E: Copy> Copy for OpRow<C, E> {}
 
 /// The rows of a backend by operation.
 #[derive(Debug)]

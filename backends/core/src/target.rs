@@ -4,17 +4,38 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use quad_ir::graph::{Graph, NodeId};
+use quad_ir::module::Module;
 
 use crate::legality::Legality;
 use crate::support::SupportRow;
+
+/// The passes that make the frozen form of a graph, which all targets share, of an imported one.
+pub const FROZEN: &str = "npu,lower-attention,clean";
+
+/// The graph that computes slots of what adapters hold.
+const PACK: &str = "pack";
+
+/// Whether `module` is in the frozen form already, so that passes for any target come next: it takes slots, or computes
+/// with stored integers, and what slots and scales are made for must not change.
+pub fn is_frozen(module: &Module) -> bool {
+    let is_quantized =
+        |graph: &Graph| graph.nodes().any(|node| node.results().any(|value| value.ty().quant.is_some()));
+    module.graph(PACK).is_some() || module.graphs.iter().any(is_quantized)
+}
 
 /// What models are checked for: a backend with its settings chosen.
 pub trait Target: fmt::Debug + Send + Sync {
     /// The name by which commands know it.
     fn name(&self) -> &'static str;
 
-    /// The passes that make a graph legal, as pipelines are written. It may run on a graph again that it has made legal.
-    fn pipeline(&self) -> String;
+    /// The passes that make the frozen form of a graph legal, as pipelines are written. They may run again on a graph that
+    /// they have made legal.
+    fn finishing(&self) -> String;
+
+    /// The passes that make any graph legal.
+    fn pipeline(&self) -> String {
+        format!("{FROZEN},{}", self.finishing())
+    }
 
     /// The verdict for every node of `graph`, which the pipeline has left, inputs and constants included.
     fn verdicts(&self, graph: &Graph) -> BTreeMap<NodeId, Legality>;
@@ -87,8 +108,8 @@ mod tests {
         fn name(&self) -> &'static str {
             "nothing"
         }
-        fn pipeline(&self) -> String {
-            String::new()
+        fn finishing(&self) -> String {
+            "clean".to_owned()
         }
         fn verdicts(&self, graph: &Graph) -> BTreeMap<NodeId, Legality> {
             graph.nodes().map(|node| (node.id(), Legality::because("nothing is taken"))).collect()

@@ -139,7 +139,7 @@ fn dtype(module: &Module, name: &str) -> Option<DType> {
 }
 
 /// Reads `batch=4`.
-fn size(text: &str) -> Result<(String, u64), String> {
+pub(super) fn size(text: &str) -> Result<(String, u64), String> {
     let parsed = text
         .split_once('=')
         .and_then(|(name, size)| Some((name.trim().to_owned(), size.trim().parse().ok()?)));

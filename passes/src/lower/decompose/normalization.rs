@@ -58,30 +58,46 @@ fn layer_norm_to_means(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), S
     replace(node, new, patch)
 }
 
-/// Each group of channels becomes one long axis and back.
+/// Each group of channels becomes axes of its own, and back.
 fn group_norm_to_means(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
     let x = node.operand("x").ok_or(Skip::NoMatch)?;
-    if layout_of(node.op()).is_none_or(|(layout, _)| layout == DataLayout::Nhwc) {
-        return Err(because(node, "its channels come last"));
-    }
     let shape = sizes(x).ok_or_else(|| because(node, "its sizes are not known"))?;
+    let layout = layout_of(node.op()).ok_or(Skip::NoMatch)?.0;
+    let channels = if layout == DataLayout::Nchw { 1 } else { shape.len() - 1 };
     let (groups, epsilon) = match node.op() {
         Op::GroupNorm(norm) => (norm.num_groups, norm.epsilon),
-        Op::InstanceNorm(norm) => (shape[1], norm.epsilon),
+        Op::InstanceNorm(norm) => (shape[channels], norm.epsilon),
         _ => return Err(Skip::NoMatch),
     };
-    let rest = shape[1..].iter().product::<u64>().checked_div(groups).ok_or(Skip::NoMatch)?;
-    let grouped = patch.sized(x.id(), &[shape[0], groups, rest])?;
-    let normal = standardized(grouped, &[2], epsilon, patch)?;
+    let (grouped, axes) = grouped(&shape, channels, groups).ok_or(Skip::NoMatch)?;
+    let apart = patch.sized(x.id(), &grouped)?;
+    let normal = standardized(apart, axes, epsilon, patch)?;
     let normal = patch.sized(normal, &shape)?;
     let mut per_channel = vec![1; shape.len()];
-    per_channel[1] = shape[1];
+    per_channel[channels] = shape[channels];
     let parameter = |name: &str, patch: &mut Patch<'_>| -> Result<ValueId, Skip> {
         Ok(patch.sized(node.operand(name).ok_or(Skip::NoMatch)?.id(), &per_channel)?)
     };
     let (scale, bias) = (parameter("scale", patch)?, parameter("bias", patch)?);
     let new = affine(normal, scale, Some(bias), patch)?;
     replace(node, new, patch)
+}
+
+/// The sizes under which each of the `groups` of channels has axes of its own, and these axes. One long axis where channels
+/// come before planes; where they come last, the channels of a group lie apart from the places.
+fn grouped(shape: &[u64], channels: usize, groups: u64) -> Option<(Vec<u64>, &'static [i64])> {
+    let in_group = shape[channels].checked_div(groups)?;
+    let places: u64 = shape
+        .iter()
+        .enumerate()
+        .filter(|(axis, _)| *axis != 0 && *axis != channels)
+        .map(|(_, n)| n)
+        .product();
+    Some(if channels == 1 && shape.len() > 2 {
+        (vec![shape[0], groups, in_group * places], &[2])
+    } else {
+        (vec![shape[0], places, groups, in_group], &[1, 3])
+    })
 }
 
 /// The mean over all spatial axes of `[n, channels, spatial..]`.

@@ -1,0 +1,129 @@
+//! Convolutions over planes with channels last.
+//!
+//! The runtime knows two ways of padding: none, and as many zeros as make the result as large as the operand over the
+//! strides, one more after than before. Any other padding is an operator of its own in front.
+
+use quad_backends::legality::{Legality, Reason, Reasons};
+use quad_backends::table::OpRow;
+use quad_ir::dtype::DType;
+use quad_ir::graph::NodeRef;
+use quad_ir::ops::layout::DataLayout;
+use quad_ir::ops::{Conv, OpKind};
+
+use super::builder::{Kind, Lowering};
+use super::values::{of_type, sizes};
+use super::{Emit, EmitError, Settings};
+use crate::model::TensorId;
+use crate::schema::{Builtin, Value};
+
+/// The runtime's word for padding that keeps sizes.
+const SAME: Value = Value::Byte(0);
+/// The runtime's word for no padding.
+const VALID: Value = Value::Byte(1);
+
+pub(super) const ROWS: &[OpRow<Settings, Emit>] = &[OpRow {
+    kind: OpKind::Conv,
+    becomes: "`CONV_2D`; `PAD` in front where its padding is not that of `SAME`",
+    asks: "f32; two spatial axes, `layout = nhwc`",
+    legality,
+    emit,
+}];
+
+/// Height and width of everything that a convolution over planes has.
+#[derive(Clone, Copy, Debug)]
+struct Planes {
+    strides: [u64; 2],
+    dilations: [u64; 2],
+    /// Before height and width, then after.
+    pads: [u64; 4],
+}
+
+impl Planes {
+    fn of(conv: &Conv) -> Self {
+        let pair = |list: &[u64], default: u64| [0, 1].map(|axis| list.get(axis).copied().unwrap_or(default));
+        let pads = [0, 1, 2, 3].map(|side| conv.pads.get(side).copied().unwrap_or(0));
+        Self { strides: pair(&conv.strides, 1), dilations: pair(&conv.dilations, 1), pads }
+    }
+
+    /// Whether `SAME` pads an operand of `input` as these pads do.
+    fn is_same(&self, input: [u64; 2], kernel: [u64; 2]) -> bool {
+        (0..2).all(|axis| {
+            let reach = (kernel[axis] - 1) * self.dilations[axis] + 1;
+            let output = input[axis].div_ceil(self.strides[axis]);
+            let total = ((output - 1) * self.strides[axis] + reach).saturating_sub(input[axis]);
+            self.pads[axis] == total / 2 && self.pads[axis + 2] == total - total / 2
+        })
+    }
+}
+
+fn legality(node: NodeRef<'_>, _: &Settings) -> Legality {
+    let mut reasons = Reasons::default();
+    let Some((conv, x)) = node.is::<Conv>().zip(node.operand("x")) else { return Legality::Legal };
+    of_type(node, 0, &[DType::F32], &mut reasons);
+    let axes = x.ty().rank().saturating_sub(2);
+    reasons.require(axes == 2, || format!("it has {axes} spatial axes, the kernel has two"));
+    if conv.layout == DataLayout::Nchw {
+        let help = "the pass `layout` makes it so";
+        reasons.add(Reason::new("its channels come first, the kernel takes them last").help(help));
+    }
+    reasons.legality()
+}
+
+fn emit(node: NodeRef<'_>, out: &mut Lowering<'_>) -> Result<(), EmitError> {
+    let missing = || EmitError::Unchecked("an operand is left out".to_owned());
+    let conv = node.is::<Conv>().ok_or_else(missing)?;
+    let (input, filter) = node.operand("x").zip(node.operand("w")).ok_or_else(missing)?;
+    let planes = Planes::of(conv);
+    let (input_sizes, filter_sizes) = (sizes(input), sizes(filter));
+    let (input, filter) = (out.read(input)?, out.read(filter)?);
+    let bias = match node.operand("b") {
+        Some(bias) => out.read(bias)?,
+        // The kernel asks for one.
+        None => {
+            out.zeros(&Kind { sizes: [filter_sizes[0]].as_slice().into(), dtype: DType::F32, quant: None })
+        }
+    };
+    let is_same = planes.is_same([input_sizes[1], input_sizes[2]], [filter_sizes[1], filter_sizes[2]]);
+    let is_valid = planes.pads == [0; 4];
+    let (input, padding) = match (is_valid, is_same) {
+        (true, _) => (input, VALID),
+        (false, true) => (input, SAME),
+        (false, false) => (padded(input, &input_sizes, planes.pads, out), VALID),
+    };
+    let int = |number: u64| Value::Int(number as i32);
+    let options = [
+        ("padding", padding),
+        ("stride_w", int(planes.strides[1])),
+        ("stride_h", int(planes.strides[0])),
+        ("dilation_w_factor", int(planes.dilations[1])),
+        ("dilation_h_factor", int(planes.dilations[0])),
+    ];
+    out.compute(node, Builtin::Conv2d, &[input, filter, bias], &options);
+    Ok(())
+}
+
+/// `input` with zeros around its planes.
+fn padded(input: TensorId, sizes: &[u64], pads: [u64; 4], out: &mut Lowering<'_>) -> TensorId {
+    let wide = [sizes[0], sizes[1] + pads[0] + pads[2], sizes[2] + pads[1] + pads[3], sizes[3]];
+    let result = out.between(out.kind(input).sized(&wide));
+    let pads = pads.map(|pad| pad as i64);
+    let amounts = out.numbers(&[4, 2], &[0, 0, pads[0], pads[2], pads[1], pads[3], 0, 0]);
+    out.emit(Builtin::Pad, &[Some(input), Some(amounts)], &[result], &[]);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_pads_one_more_after_than_before() {
+        let planes = |stride, dilation, pads| Planes { strides: [stride; 2], dilations: [dilation; 2], pads };
+        assert!(planes(1, 1, [1, 1, 1, 1]).is_same([16, 16], [3, 3]));
+        assert!(planes(2, 1, [0, 0, 1, 1]).is_same([16, 16], [3, 3]));
+        assert!(!planes(2, 1, [1, 1, 1, 1]).is_same([16, 16], [3, 3]));
+        assert!(planes(2, 1, [1, 1, 1, 1]).is_same([15, 15], [3, 3]));
+        assert!(planes(1, 2, [2, 2, 2, 2]).is_same([9, 9], [3, 3]));
+        assert!(planes(1, 1, [0, 0, 0, 0]).is_same([9, 9], [1, 1]));
+    }
+}

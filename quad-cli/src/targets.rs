@@ -1,0 +1,64 @@
+//! The targets that commands know, and how a module is made legal for one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quad_backends::target::{FROZEN, Target, TargetInfo, is_frozen};
+use quad_ir::module::Module;
+use quad_passes::pipeline::Pipeline;
+use quad_passes::registry::Registry;
+use quad_passes::runner::{self, RunError, RunErrorKind, RunOptions};
+
+use crate::exit::Failure;
+
+/// Every target. A backend adds a line.
+pub const TARGETS: &[TargetInfo] = &[quad_litert::target::LITERT];
+
+/// Runs on `module` the passes that make it legal for `target`. `sizes` are numbers of symbolic sizes by name; a symbol
+/// without one becomes 1, which `notes` says.
+pub(crate) fn make_legal(
+    module: &mut Module,
+    target: &dyn Target,
+    sizes: &BTreeMap<String, u64>,
+    registry: &Registry,
+    notes: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let mut passes = Vec::new();
+    let symbols = symbols(module);
+    if !symbols.is_empty() {
+        let missing: Vec<&str> =
+            symbols.iter().filter(|name| !sizes.contains_key(*name)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            let names = missing.join("`, `");
+            notes.push(format!("the symbolic size `{names}` is 1 here; --size NAME=N gives another"));
+        }
+        let given: Vec<String> = sizes.iter().map(|(name, size)| format!("{name}={size}")).collect();
+        passes.push(format!("specialize{{sizes=\"{}\",rest=1}}", given.join(" ")));
+    }
+    if !is_frozen(module) {
+        passes.push(FROZEN.to_owned());
+    }
+    passes.push(target.finishing());
+    let pipeline = Pipeline::parse(&passes.join(","), registry).map_err(Failure::input)?;
+    runner::run(&pipeline, module, &RunOptions::default(), &mut []).map_err(failed)?;
+    Ok(())
+}
+
+/// A failed pass is a fault of the model where the pass refuses it, and a bug otherwise.
+fn failed(error: RunError) -> Failure {
+    match error.kind {
+        RunErrorKind::Pass(quad_passes::pass::PassError::Refused(_)) => Failure::input(error),
+        _ => Failure::Bug(Box::new(error)),
+    }
+}
+
+/// The names of symbolic sizes of inputs.
+fn symbols(module: &Module) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for graph in &module.graphs {
+        let dims = graph.inputs().flat_map(|input| input.ty().shape.iter().cloned().collect::<Vec<_>>());
+        names.extend(dims.flat_map(|dim| {
+            dim.symbols().map(|symbol| graph.symbols().spelling(symbol)).collect::<Vec<String>>()
+        }));
+    }
+    names
+}
