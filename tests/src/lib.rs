@@ -6,12 +6,14 @@ pub mod conformance;
 pub mod coverage;
 pub mod filetest;
 pub mod generate;
+pub mod litert;
 pub mod models;
 pub mod mutate;
 pub mod operations;
 pub mod passes;
 pub mod paths;
 pub mod seeded;
+pub mod server;
 pub mod targets;
 
 use quad_passes::registry::Registry;

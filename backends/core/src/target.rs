@@ -9,8 +9,8 @@ use quad_ir::module::Module;
 use crate::legality::Legality;
 use crate::support::SupportRow;
 
-/// The passes that make the frozen form of a graph, which all targets share, of an imported one.
-pub const FROZEN: &str = "npu,lower-attention,clean";
+/// The pipeline that makes the frozen form of a graph, which all targets share, of an imported one.
+pub const FROZEN: &str = "frozen";
 
 /// The graph that computes slots of what adapters hold.
 const PACK: &str = "pack";
