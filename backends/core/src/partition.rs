@@ -23,7 +23,9 @@ pub fn partitions(graph: &Graph, is_legal: &dyn Fn(NodeRef<'_>) -> bool) -> Vec<
         let part = legal.then(|| parts.make());
         let near = producers().filter_map(|id| places.get(&id)).filter(|place| place.level == level);
         for neighbor in near.filter_map(|place| place.part).collect::<Vec<usize>>() {
-            part.into_iter().for_each(|part| parts.join(part, neighbor));
+            if let Some(part) = part {
+                parts.join(part, neighbor);
+            }
         }
         places.insert(id, Place { level, is_legal: legal, part });
     }

@@ -92,13 +92,11 @@ macro_rules! builtins {
             pub fn options(self) -> Option<&'static OptionTable> {
                 match self {
                     $(Self::$name => {
-                        #[allow(unused_mut, unused_assignments, reason = "operations without options set nothing")]
-                        let mut table = None;
-                        $(table = Some(&OptionTable {
+                        let tables: &[&'static OptionTable] = &[$(&OptionTable {
                             union: $union,
                             fields: &[$((stringify!($field), $slot, $default)),*],
-                        });)?
-                        table
+                        })?];
+                        tables.first().copied()
                     })*
                 }
             }

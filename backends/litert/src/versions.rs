@@ -30,7 +30,6 @@ pub(crate) fn version(operator: &Operator, graph: &Subgraph) -> i32 {
                 1
             }
         }
-        Builtin::Maximum | Builtin::Minimum => by_type(first, [1, 2, 3]),
         Builtin::Reshape
         | Builtin::Cast
         | Builtin::Sin

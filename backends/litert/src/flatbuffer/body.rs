@@ -126,17 +126,19 @@ impl Layout {
 /// All tables, with zeros for the places of constants.
 fn tables(model: &LiteRtModel, layout: &Layout, inline: bool) -> Result<Vec<u8>, WriteError> {
     let mut fbb = Builder::new();
-    let codes = layout.codes.keys().map(|(op, version)| operator_code(&mut fbb, *op, *version)).collect();
-    let codes = vector(&mut fbb, codes);
+    let codes: Vec<Table> =
+        layout.codes.keys().map(|(op, version)| operator_code(&mut fbb, *op, *version)).collect();
+    let codes = vector(&mut fbb, &codes);
     let subgraphs: Vec<Table> = model
         .subgraphs
         .iter()
         .zip(&layout.of_tensor)
         .map(|(graph, buffers)| subgraph(&mut fbb, graph, buffers, &layout.codes))
         .collect::<Result<_, _>>()?;
-    let subgraphs = vector(&mut fbb, subgraphs);
-    let signatures = model.signatures.iter().map(|signature| signature_def(&mut fbb, signature)).collect();
-    let signatures = vector(&mut fbb, signatures);
+    let subgraphs = vector(&mut fbb, &subgraphs);
+    let signatures: Vec<Table> =
+        model.signatures.iter().map(|signature| signature_def(&mut fbb, signature)).collect();
+    let signatures = vector(&mut fbb, &signatures);
     let metadata: Vec<Table> = model
         .metadata
         .keys()
@@ -149,9 +151,10 @@ fn tables(model: &LiteRtModel, layout: &Layout, inline: bool) -> Result<Vec<u8>,
             fbb.end_table(start)
         })
         .collect();
-    let metadata = vector(&mut fbb, metadata);
-    let buffers = (0..=layout.buffers.len()).map(|index| buffer(&mut fbb, index > 0, inline)).collect();
-    let buffers = vector(&mut fbb, buffers);
+    let metadata = vector(&mut fbb, &metadata);
+    let buffers: Vec<Table> =
+        (0..=layout.buffers.len()).map(|index| buffer(&mut fbb, index > 0, inline)).collect();
+    let buffers = vector(&mut fbb, &buffers);
     let description = fbb.create_string(&model.description);
     let start = fbb.start_table();
     fbb.push_slot_always(slot(0), SCHEMA_VERSION);
@@ -166,8 +169,8 @@ fn tables(model: &LiteRtModel, layout: &Layout, inline: bool) -> Result<Vec<u8>,
     Ok(fbb.finished_data().to_vec())
 }
 
-fn vector<'b>(fbb: &mut Builder<'b>, tables: Vec<Table>) -> Tables<'b> {
-    fbb.create_vector(&tables)
+fn vector<'b>(fbb: &mut Builder<'b>, tables: &[Table]) -> Tables<'b> {
+    fbb.create_vector(tables)
 }
 
 /// A buffer; the first one is empty and means that there are no constant elements.
@@ -205,9 +208,10 @@ fn subgraph(
         .zip(buffers)
         .map(|(tensor, buffer)| tensor_table(fbb, tensor, *buffer))
         .collect::<Result<_, _>>()?;
-    let tensors = vector(fbb, tensors);
-    let operators = graph.operators.iter().map(|operator| operator_table(fbb, operator, codes)).collect();
-    let operators = vector(fbb, operators);
+    let tensors = vector(fbb, &tensors);
+    let operators: Vec<Table> =
+        graph.operators.iter().map(|operator| operator_table(fbb, operator, codes)).collect();
+    let operators = vector(fbb, &operators);
     let inputs = numbers(fbb, graph.inputs.iter().copied().map(Some));
     let outputs = numbers(fbb, graph.outputs.iter().copied().map(Some));
     let name = fbb.create_string(&graph.name);
@@ -296,10 +300,12 @@ fn signature_def(fbb: &mut Builder<'_>, signature: &Signature) -> Table {
         fbb.push_slot_always(slot(1), tensor.0);
         fbb.end_table(start)
     };
-    let inputs = signature.inputs.iter().map(|(name, tensor)| named(fbb, name, *tensor)).collect();
-    let inputs = vector(fbb, inputs);
-    let outputs = signature.outputs.iter().map(|(name, tensor)| named(fbb, name, *tensor)).collect();
-    let outputs = vector(fbb, outputs);
+    let inputs: Vec<Table> =
+        signature.inputs.iter().map(|(name, tensor)| named(fbb, name, *tensor)).collect();
+    let inputs = vector(fbb, &inputs);
+    let outputs: Vec<Table> =
+        signature.outputs.iter().map(|(name, tensor)| named(fbb, name, *tensor)).collect();
+    let outputs = vector(fbb, &outputs);
     let key = fbb.create_string(&signature.key);
     let start = fbb.start_table();
     fbb.push_slot_always(slot(0), inputs);

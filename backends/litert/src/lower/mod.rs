@@ -24,6 +24,7 @@ use std::fmt;
 use quad_backends::legality::Legality;
 use quad_backends::table::OpTable;
 use quad_ir::graph::{AddError, Graph, NodeRef};
+use quad_ir::loc::Loc;
 use quad_ir::ops::OpKind;
 use quad_ir::weights::WeightError;
 use quad_passes::context::Place;
@@ -135,8 +136,7 @@ pub fn lower(graph: &Graph, settings: &Settings) -> Result<LiteRtModel, LowerErr
         };
         emitted.map_err(|error| LowerError::Emit { place: Box::new(Place::of(node)), error })?;
     }
-    let place =
-        || Box::new(Place { node: "outputs".to_owned(), op: "return", name: None, loc: Default::default() });
+    let place = || Box::new(Place { node: "outputs".to_owned(), op: "return", name: None, loc: Loc::Built });
     lowering.finish().map_err(|error| LowerError::Emit { place: place(), error })
 }
 
