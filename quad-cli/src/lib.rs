@@ -15,13 +15,14 @@
 mod adapters;
 mod commands;
 mod exit;
-#[expect(dead_code, reason = "the commands that quantize come next")]
 mod frozen;
 mod lifted;
 mod open;
 mod output;
 mod packed;
 mod progress;
+mod samples;
+mod statistics;
 mod table;
 pub mod targets;
 
@@ -32,7 +33,8 @@ use clap::{Parser, Subcommand};
 use quad_passes::registry::Registry;
 
 use commands::{
-    adapter, bisect, check, compare, conformance, convert, explain, inspect, lora, opt, passes, reduce, run,
+    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes,
+    reduce, run,
 };
 
 /// A compiler for diffusion models with LoRA adapters.
@@ -58,6 +60,7 @@ enum Command {
     Explain(explain::Arguments),
     Bisect(bisect::Arguments),
     Reduce(reduce::Arguments),
+    Calibrate(calibrate::Arguments),
 }
 
 /// Runs the command that `arguments` are, of which the first is the name of the program, with the passes of `registry`.
@@ -88,5 +91,6 @@ pub fn run(
         Command::Explain(arguments) => explain::run(&arguments, registry),
         Command::Bisect(arguments) => bisect::run(&arguments, registry),
         Command::Reduce(arguments) => reduce::run(&arguments, registry),
+        Command::Calibrate(arguments) => calibrate::run(&arguments),
     })
 }

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod digest;
 pub mod encoding;
+pub mod executor;
 pub mod groups;
 pub mod insert;
 pub mod metrics;

@@ -126,7 +126,8 @@ fn report(arguments: &Arguments, outputs: &NamedTensors, read: f64, ran: f64) ->
     Ok(Outcome::Done)
 }
 
-fn default_limit(graph: &Graph, inputs: &NamedTensors) -> u64 {
+/// The memory that computed values may take where nobody said, from the bytes of weights and inputs.
+pub(super) fn default_limit(graph: &Graph, inputs: &NamedTensors) -> u64 {
     let weights = graph.nodes().filter_map(|node| node.is::<Weight>()?.ty.byte_len());
     let given = inputs.values().map(|tensor| tensor.bytes().len() as u64);
     let total = weights.chain(given).fold(0u64, u64::saturating_add);

@@ -5,6 +5,8 @@
 //! is ever rounded, averaged or decayed, so statistics of parts [merge](Statistics::merge) into those of the whole, bit
 //! for bit, in any order and grouping; percentiles and moving averages are made of them afterwards.
 
+mod collect;
+mod file;
 pub mod histogram;
 mod merge;
 
@@ -13,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::encoding::Range;
 use histogram::Histogram;
 
+pub use collect::{CollectError, Observation, observed, weights};
+pub use file::FormatError;
 pub use merge::MergeError;
 
 /// Statistics of a model, and perhaps of some of its adapters on some of their samples.
