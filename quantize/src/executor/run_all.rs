@@ -18,7 +18,7 @@ pub enum RunAllError {
         /// The sample.
         sample: usize,
         /// Why.
-        error: ExecuteError,
+        error: Box<ExecuteError>,
     },
 }
 
@@ -34,7 +34,8 @@ pub fn run_all(
     let which: Vec<usize> = which.into_iter().collect();
     let run = |sample| {
         let inputs = samples.inputs(sample, slots)?;
-        let outputs = executor.run(&inputs).map_err(|error| RunAllError::Run { sample, error })?;
+        let outputs =
+            executor.run(&inputs).map_err(|error| RunAllError::Run { sample, error: Box::new(error) })?;
         done();
         Ok(outputs)
     };

@@ -55,7 +55,7 @@ pub enum CollectError {
         /// The sample.
         sample: usize,
         /// Why.
-        error: ExecuteError,
+        error: Box<ExecuteError>,
     },
     /// A sample could not be had.
     #[error(transparent)]
@@ -224,7 +224,7 @@ impl AdapterStatistics {
         if let Some(fault) = fault {
             return Err(fault);
         }
-        run.map_err(|error| CollectError::Run { adapter: name.to_owned(), sample, error })?;
+        run.map_err(|error| CollectError::Run { adapter: name.to_owned(), sample, error: Box::new(error) })?;
         Ok(observation)
     }
 

@@ -88,3 +88,6 @@ impl ValueStatistics {
         self.extremes.values().copied().reduce(Range::union)
     }
 }
+
+#[cfg(test)]
+mod tests;

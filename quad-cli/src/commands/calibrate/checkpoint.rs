@@ -13,8 +13,6 @@ use super::take::Plan;
 use crate::exit::Failure;
 use crate::{output, statistics};
 
-/// Time between two checkpoints.
-const INTERVAL: Duration = Duration::from_secs(3);
 /// Writing may take this part of the time at most: large models have large statistics.
 const SHARE: u32 = 20;
 
@@ -58,13 +56,14 @@ pub(super) fn resume(output: &Path, plan: &Plan<'_>) -> Option<Statistics> {
 #[derive(Debug)]
 pub(super) struct Writer {
     path: PathBuf,
+    interval: Duration,
     next: Instant,
 }
 
 impl Writer {
-    /// A writer beside `output`.
-    pub(super) fn new(output: &Path) -> Self {
-        Self { path: path(output), next: Instant::now() + INTERVAL }
+    /// A writer beside `output`, which waits for `interval` between two checkpoints.
+    pub(super) fn new(output: &Path, interval: Duration) -> Self {
+        Self { path: path(output), interval, next: Instant::now() + interval }
     }
 
     /// Writes `statistics` when it is time to.
@@ -74,7 +73,9 @@ impl Writer {
             return Ok(());
         }
         statistics::write(&self.path, statistics).map_err(Failure::input)?;
-        self.next = Instant::now() + INTERVAL.max(started.elapsed() * SHARE);
+        let written = Instant::now();
+        let pause = if self.interval.is_zero() { self.interval } else { (written - started) * SHARE };
+        self.next = written + self.interval.max(pause);
         Ok(())
     }
 }

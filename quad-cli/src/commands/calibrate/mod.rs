@@ -63,6 +63,9 @@ pub(crate) struct Arguments {
     /// Threads; as many as there are processors by default. The result does not depend on them.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Seconds between two checkpoints; 0 writes one after each sample.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    checkpoint_every: u64,
     /// Merge these statistics, of the same model and different samples or adapters.
     #[arg(long, value_name = "STATS", num_args = 1.., conflicts_with = "show", requires = "output")]
     merge: Vec<PathBuf>,

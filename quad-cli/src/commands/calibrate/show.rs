@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use quad_quantize::encoding::Range;
-use quad_quantize::statistics::{AdapterStatistics, Statistics};
+use quad_quantize::statistics::{AdapterStatistics, Statistics, ValueStatistics};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
@@ -65,10 +65,8 @@ fn report(statistics: &Statistics) -> Report<'_> {
 }
 
 fn adapter(statistics: &AdapterStatistics) -> AdapterReport<'_> {
-    let value = |value: &quad_quantize::statistics::ValueStatistics| ValueReport {
-        range: value.range(),
-        count: value.histogram.count(),
-    };
+    let value =
+        |value: &ValueStatistics| ValueReport { range: value.range(), count: value.histogram.count() };
     AdapterReport {
         digest: &statistics.digest,
         data: &statistics.data,
@@ -104,7 +102,7 @@ fn print(statistics: &Statistics, out: &mut dyn Write) -> std::io::Result<()> {
     let mut table = Table::new(&align);
     table.row(["value", "ratio"].into_iter().map(str::to_owned).chain(adapters.keys().cloned()));
     for (ratio, name) in apart {
-        let range = |adapter: &AdapterStatistics| adapter.values.get(name).and_then(|value| value.range());
+        let range = |adapter: &AdapterStatistics| adapter.values.get(name).and_then(ValueStatistics::range);
         let cells = adapters.values().map(|adapter| {
             range(adapter).map_or_else(|| "-".to_owned(), |Range { min, max }| format!("{min:.3}..{max:.3}"))
         });

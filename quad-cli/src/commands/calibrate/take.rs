@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
@@ -53,8 +54,9 @@ pub(super) fn take(arguments: &Arguments, model: &Path, output: &Path) -> Result
     let graph = open::main_graph(&frozen.module, model).map_err(Failure::input)?;
     let plan = Plan::of(arguments, &frozen, graph)?;
     let threads = arguments.threads.map_or(0, usize::from);
+    let interval = Duration::from_secs(arguments.checkpoint_every);
     let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(Failure::input)?.install(|| run(&plan, graph, output))
+    pool.map_err(Failure::input)?.install(|| run(&plan, graph, Writer::new(output, interval), output))
 }
 
 /// Whether the names in `--data` are those of adapters, and each adapter has data.
@@ -145,7 +147,7 @@ struct State {
 }
 
 /// Runs what an earlier run did not.
-fn run(plan: &Plan<'_>, graph: &Graph, output: &Path) -> Result<Statistics, Failure> {
+fn run(plan: &Plan<'_>, graph: &Graph, writer: Writer, output: &Path) -> Result<Statistics, Failure> {
     let mut statistics = match checkpoint::resume(output, plan) {
         Some(statistics) => statistics,
         None => Statistics {
@@ -165,7 +167,7 @@ fn run(plan: &Plan<'_>, graph: &Graph, output: &Path) -> Result<Statistics, Fail
         None => return Ok(statistics),
     };
     let executor = Reference::new(graph).map_err(Failure::input)?.with_memory_limit(limit);
-    let state = Mutex::new(State { statistics, writer: Writer::new(output) });
+    let state = Mutex::new(State { statistics, writer });
     let (progress, done) = (Progress::new("calibrating"), AtomicUsize::new(0));
     let total = left.len();
     // Statistics are sums, so it makes no difference in which order samples are added.
