@@ -13,6 +13,7 @@ use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
 use quad_ir::module::Module;
 use quad_ir::tensor::TensorError;
+use quad_passes::check::PACK;
 use quad_passes::context::Context;
 use quad_passes::lora::expose::{self, Options, Site};
 use quad_passes::lora::hoist::HoistAdapter;
@@ -20,6 +21,7 @@ use quad_passes::lora::interface::{self, Interface, InterfaceError};
 use quad_passes::lora::lift::{self, Branch};
 use quad_passes::lora::pack::{self, Adapter, Factors, PackError, Share};
 use quad_passes::pass::{Pass, PassError};
+use quad_quantize::slots::{self, Clipping, FillError, Filled};
 
 use crate::open::OpenError;
 
@@ -66,6 +68,9 @@ pub(crate) struct Prepared {
     pub(crate) notes: Vec<String>,
 }
 
+/// Clipped slots that a message names.
+const MAX_CLIPPED: usize = 5;
+
 /// A model and adapters do not come together.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdapterFailure {
@@ -81,6 +86,8 @@ pub(crate) enum AdapterFailure {
     Interface(#[from] InterfaceError),
     #[error(transparent)]
     Pass(#[from] PassError),
+    #[error(transparent)]
+    Fill(#[from] FillError),
     #[error("adapter `{adapter}`, site `{site}`: {error}")]
     Tensor { adapter: String, site: String, error: TensorError },
     #[error(transparent)]
@@ -215,9 +222,43 @@ pub(crate) fn bind(
     prepared: &Prepared,
     shares: impl IntoIterator<Item = (usize, f64)>,
 ) -> Result<NamedTensors, PackError> {
+    pack::pack(&prepared.module, &chosen(prepared, shares))
+}
+
+/// As [`bind`], with what was clipped of slots that store integers.
+pub(crate) fn fill(
+    prepared: &Prepared,
+    shares: impl IntoIterator<Item = (usize, f64)>,
+) -> Result<Filled, AdapterFailure> {
+    let interface = Interface::of(&prepared.module)?;
+    let bound = pack::bind(&interface, &chosen(prepared, shares))?;
+    match prepared.module.graph(PACK) {
+        Some(pack) => Ok(slots::fill(pack, &bound)?),
+        None => Ok(Filled { slots: bound, clipping: Vec::new() }),
+    }
+}
+
+fn chosen(prepared: &Prepared, shares: impl IntoIterator<Item = (usize, f64)>) -> Vec<Share<'_>> {
     let share = |(index, strength)| Share { adapter: &prepared.adapters[index], strength };
-    let shares: Vec<Share<'_>> = shares.into_iter().map(share).collect();
-    pack::pack(&prepared.module, &shares)
+    shares.into_iter().map(share).collect()
+}
+
+/// What to tell of slots that are clipped, those of which most is lost first; `None` where none is.
+pub(crate) fn clipped(clipping: &[Clipping]) -> Option<String> {
+    let mut clipped: Vec<&Clipping> = clipping.iter().filter(|slot| slot.clipped > 0).collect();
+    clipped.sort_by(|a, b| b.share().total_cmp(&a.share()).then_with(|| a.slot.cmp(&b.slot)));
+    let more = clipped.len().saturating_sub(MAX_CLIPPED);
+    let shown = clipped.iter().take(MAX_CLIPPED);
+    let shown: Vec<String> =
+        shown.map(|slot| format!("{:.2} % of `{}`", 100.0 * slot.share(), slot.slot)).collect();
+    let more = if more > 0 { format!(" and of {more} more slots") } else { String::new() };
+    (!clipped.is_empty()).then(|| {
+        format!(
+            "the adapter is beyond what the model can store, and is cut off there: {}{more}; the model was quantized for \
+             smaller adapters",
+            shown.join(", ")
+        )
+    })
 }
 
 /// A model whose layers have branches already: modules are found by their paths alone.

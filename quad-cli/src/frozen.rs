@@ -14,6 +14,7 @@ use quad_passes::lora::expose::Options;
 use quad_passes::pipeline::Pipeline;
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, RunOptions};
+use quad_quantize::digest;
 use quad_quantize::statistics::BASE;
 
 use crate::adapters::{self, Prepared, Rank, Settings};
@@ -82,9 +83,10 @@ pub(crate) fn freeze(path: &Path, given: &[Named], allow_unused: &[String]) -> R
     let adapters = bind(&prepared, given, packed)?;
     let base = adapters::bind(&prepared, []).map_err(Failure::input)?;
     let module = prepared.module;
-    let digest = packed::digest(&module).map_err(Failure::input)?;
-    let text = text::print_graph(open::main_graph(&module, path).map_err(Failure::input)?);
-    Ok(Frozen { digest, pipeline, text: text.map_err(Failure::input)?, adapters, base, module })
+    let main = open::main_graph(&module, path).map_err(Failure::input)?;
+    // Printing reads every weight, so it is done once.
+    let text = text::print_graph(main).map_err(Failure::input)?;
+    Ok(Frozen { digest: digest::of_text(&text), pipeline, text, adapters, base, module })
 }
 
 /// Names are how adapters are told apart.

@@ -33,7 +33,7 @@ use clap::{Parser, Subcommand};
 use quad_passes::registry::Registry;
 
 use commands::{
-    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes,
+    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes, quantize,
     reduce, run,
 };
 
@@ -61,6 +61,7 @@ enum Command {
     Bisect(bisect::Arguments),
     Reduce(reduce::Arguments),
     Calibrate(calibrate::Arguments),
+    Quantize(quantize::Arguments),
 }
 
 /// Runs the command that `arguments` are, of which the first is the name of the program, with the passes of `registry`.
@@ -92,5 +93,6 @@ pub fn run(
         Command::Bisect(arguments) => bisect::run(&arguments, registry),
         Command::Reduce(arguments) => reduce::run(&arguments, registry),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
+        Command::Quantize(arguments) => quantize::run(&arguments),
     })
 }

@@ -15,6 +15,12 @@ pub(crate) fn json<W: Write + ?Sized>(out: &mut W, value: &impl Serialize) -> io
     writeln!(out)
 }
 
+/// Tells of something that is most likely not what was wanted.
+pub(crate) fn warning(text: &str) {
+    // Without a place to print to there is nobody to tell.
+    let _ = writeln!(Plain(io::stderr()), "warning: {text}");
+}
+
 /// Tells something worth knowing beside the results.
 pub(crate) fn note(text: &str) {
     // Without a place to print to there is nobody to tell.

@@ -11,11 +11,14 @@ use quad_ir::interpret::NamedTensors;
 use quad_ir::module::Module;
 use quad_ir::weights::WeightError;
 use quad_quantize::digest;
+use quad_quantize::slots::Filled;
 
 /// The key under which the file names its model.
 const MODEL: &str = "quad.model";
 /// The key under which it says what was packed.
 const SOURCES: &str = "quad.sources";
+/// The key under which it says which part of each slot was cut off: a JSON object that lacks slots that were not.
+const CLIPPED: &str = "quad.clipped";
 
 /// A packed adapter cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,19 +46,22 @@ pub(crate) fn digest(module: &Module) -> Result<String, PackedError> {
     Ok(digest::of_graph(main)?)
 }
 
-/// Writes `slots`, made for `module` of `sources`.
-pub(crate) fn write(
-    path: &Path,
-    module: &Module,
-    slots: &NamedTensors,
-    sources: &str,
-) -> Result<(), PackedError> {
+/// Writes the slots of `filled`, made for `module` of `sources`.
+pub(crate) fn write(path: &Path, module: &Module, filled: &Filled, sources: &str) -> Result<(), PackedError> {
+    let clipped: BTreeMap<&str, f64> = filled
+        .clipping
+        .iter()
+        .filter(|slot| slot.clipped > 0)
+        .map(|slot| (&*slot.slot, slot.share()))
+        .collect();
+    let clipped = serde_json::to_string(&clipped).unwrap_or_default();
     let metadata = BTreeMap::from([
         (MODEL.to_owned(), digest(module)?),
         (SOURCES.to_owned(), sources.to_owned()),
+        (CLIPPED.to_owned(), clipped),
         ("format".to_owned(), "pt".to_owned()),
     ]);
-    Ok(safetensors::write(path, slots, &metadata)?)
+    Ok(safetensors::write(path, &filled.slots, &metadata)?)
 }
 
 /// The file at `path`, when it is a packed adapter.

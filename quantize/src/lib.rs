@@ -15,6 +15,7 @@ mod registry;
 pub mod rules;
 pub mod sensitivity;
 pub mod simulate;
+pub mod slots;
 pub mod statistics;
 
 pub use registry::with_passes;

@@ -13,5 +13,6 @@ pub(crate) mod lora;
 pub(crate) mod opt;
 pub(crate) mod passes;
 mod pipeline;
+pub(crate) mod quantize;
 pub(crate) mod reduce;
 pub(crate) mod run;

@@ -167,11 +167,15 @@ impl InsertQuant {
     }
 }
 
-/// Quantizes the graph of `module` that runs as `profile`, which must be of that very graph, says.
-pub fn insert_profile(module: &mut Module, profile: &Profile, cx: &mut Context) -> Result<Report, PassError> {
-    if let Some(main) = module.main() {
-        check_graph(main, Some(profile))?;
-    }
+/// Quantizes the graph of `module` that runs, which has the digest `graph`, as `profile`, which must be of that very
+/// graph, says.
+pub fn insert_profile(
+    module: &mut Module,
+    graph: &str,
+    profile: &Profile,
+    cx: &mut Context,
+) -> Result<Report, PassError> {
+    check_digest(graph, profile)?;
     let mut report = insert(module, &of_profile(profile), cx)?;
     report.explain_floats(profile);
     Ok(report)
@@ -179,8 +183,13 @@ pub fn insert_profile(module: &mut Module, profile: &Profile, cx: &mut Context) 
 
 /// Whether `profile` was made for `graph`.
 fn check_graph(graph: &Graph, profile: Option<&Profile>) -> Result<(), PassError> {
-    let Some(profile) = profile else { return Ok(()) };
-    let found = digest::of_graph(graph)?;
+    match profile {
+        Some(profile) => check_digest(&digest::of_graph(graph)?, profile),
+        None => Ok(()),
+    }
+}
+
+fn check_digest(found: &str, profile: &Profile) -> Result<(), PassError> {
     if found == profile.graph {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Slots: inputs that an adapter fills take stored numbers, and `@pack` makes them.
 
-use quad_ir::graph::{AddError, Graph, Output, Patch, ValueId};
+use quad_ir::graph::{Graph, Output, Patch, ValueId};
 use quad_ir::module::Module;
 use quad_ir::ops::Clip;
 use quad_ir::ops::source::Binding;
@@ -55,9 +55,9 @@ fn fill(
 }
 
 /// The stored numbers of `value`, of which none is beyond the smallest that the encoding uses.
-fn store(patch: &mut Patch<'_>, value: ValueId, target: &Target) -> Result<ValueId, AddError> {
+fn store(patch: &mut Patch<'_>, value: ValueId, target: &Target) -> Result<ValueId, PassError> {
     let ty = patch.graph().value(value).ty();
-    let parameters = Parameters::add(patch, &target.wanted.encoding, ty, &target.name, false)?;
+    let parameters = Parameters::add(patch, &target.wanted.encoding, ty, &target.name)?;
     let stored = parameters.quantize(patch, value)?;
     let limits = limits(&target.wanted)?;
     if limits.iter().all(Option::is_none) {
@@ -67,7 +67,7 @@ fn store(patch: &mut Patch<'_>, value: ValueId, target: &Target) -> Result<Value
     for limit in &limits {
         operands.push(limit.as_ref().map(|limit| patch.add_constant(limit)).transpose()?);
     }
-    patch.op(Clip, &operands)
+    Ok(patch.op(Clip, &operands)?)
 }
 
 /// Lets `main` take stored numbers. Whether there was fuel for it.
@@ -78,8 +78,7 @@ fn take(main: &mut Graph, targets: &[Target], place: Place, cx: &mut Context) ->
         patch.on_behalf_of(slot.producer().id());
         let ty = TensorType::new(target.wanted.encoding.stored, slot.ty().shape.clone());
         let input = patch.add_input(&target.name, ty, Binding::Adapter)?;
-        let parameters =
-            Parameters::add(&mut patch, &target.wanted.encoding, slot.ty(), &target.name, false)?;
+        let parameters = Parameters::add(&mut patch, &target.wanted.encoding, slot.ty(), &target.name)?;
         let real = parameters.dequantize(&mut patch, input, slot.ty().dtype)?;
         patch.set_name(real, &format!("{}.dq", target.name));
         patch.replace(target.value, real)?;

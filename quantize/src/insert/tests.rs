@@ -134,10 +134,10 @@ fn a_profile_is_for_one_graph() {
     let entries = [("x", Role::Activation, "u8:0.5:128"), ("w", Role::Weight, "i8:0.5")];
     let right = profile(graph.clone(), &entries);
     let mut cx = Context::default();
-    let error = insert_profile(&mut layer, &profile("0".repeat(32), &entries), &mut cx);
+    let error = insert_profile(&mut layer, &graph, &profile("0".repeat(32), &entries), &mut cx);
     let error = error.expect_err("of another graph").to_string();
     assert!(error.contains(&graph) && error.contains("another graph"), "{error}");
-    let report = insert_profile(&mut layer.clone(), &right, &mut cx).expect("inserted");
+    let report = insert_profile(&mut layer.clone(), &graph, &right, &mut cx).expect("inserted");
     let unexpected: Vec<&str> = report.unexpected().map(|value| &*value.name).collect();
     assert_eq!(unexpected, ["s", "y", "sum"], "b is a constant, and z stays a float on purpose");
     // The same from a file, by the name of the pass.
@@ -147,7 +147,7 @@ fn a_profile_is_for_one_graph() {
     let mut again = layer.clone();
     pass.run_module(&mut again, &mut cx).expect("inserted");
     let mut expected = layer.clone();
-    insert_profile(&mut expected, &right, &mut cx).expect("inserted");
+    insert_profile(&mut expected, &graph, &right, &mut cx).expect("inserted");
     assert_eq!(text::print(&again).expect("printed"), text::print(&expected).expect("printed"));
     let error = pass.run_module(&mut expected, &mut cx).expect_err("changed since").to_string();
     assert!(error.contains("another graph"), "{error}");
@@ -157,8 +157,8 @@ fn a_profile_is_for_one_graph() {
 fn entries_are_of_what_they_say() {
     let mut layer = module(LAYER);
     let graph = digest::of_graph(layer.main().expect("it runs")).expect("a digest");
-    let wrong = profile(graph, &[("x", Role::Weight, "u8:0.5:128")]);
-    let error = insert_profile(&mut layer, &wrong, &mut Context::default()).expect_err("no weight");
+    let wrong = profile(graph.clone(), &[("x", Role::Weight, "u8:0.5:128")]);
+    let error = insert_profile(&mut layer, &graph, &wrong, &mut Context::default()).expect_err("no weight");
     assert!(
         error.to_string().contains("that of a weight, and here it is a value that is computed"),
         "{error}"

@@ -1,7 +1,7 @@
 //! Activations, weights and biases: what stands between a value and whoever reads it.
 
 use quad_ir::dtype::DType;
-use quad_ir::graph::{AddError, Graph, Patch, ValueId};
+use quad_ir::graph::{Graph, Patch, ValueId};
 use quad_ir::ops::{Cast, Clip, Div, Op, Round};
 use quad_ir::tensor::Tensor;
 use quad_passes::context::{Context, Place};
@@ -11,7 +11,7 @@ use super::parameters::{Parameters, limits};
 use super::plan::{Plan, Target};
 
 /// What puts a value's stored numbers into a patch and returns what stands for the value from then on.
-type Insert = fn(&mut Patch<'_>, &Target) -> Result<ValueId, AddError>;
+type Insert = fn(&mut Patch<'_>, &Target) -> Result<ValueId, PassError>;
 
 /// Quantizes what `plan` lists of `graph`, but for slots.
 pub(super) fn insert(graph: &mut Graph, plan: &Plan, cx: &mut Context) -> Result<(), PassError> {
@@ -38,17 +38,17 @@ pub(super) fn insert(graph: &mut Graph, plan: &Plan, cx: &mut Context) -> Result
     Ok(())
 }
 
-fn activation(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, AddError> {
+fn activation(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, PassError> {
     let ty = patch.graph().value(target.value).ty();
-    let parameters = Parameters::add(patch, &target.wanted.encoding, ty, &target.name, true)?;
+    let parameters = Parameters::add(patch, &target.wanted.encoding, ty, &target.name)?;
     let stored = parameters.quantize(patch, target.value)?;
     patch.set_name(stored, &format!("{}.q", target.name));
-    parameters.dequantize(patch, stored, ty.dtype)
+    Ok(parameters.dequantize(patch, stored, ty.dtype)?)
 }
 
-fn weight(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, AddError> {
+fn weight(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, PassError> {
     let ty = patch.graph().value(target.value).ty();
-    let parameters = Parameters::add(patch, &target.wanted.encoding, ty, &target.name, false)?;
+    let parameters = Parameters::add(patch, &target.wanted.encoding, ty, &target.name)?;
     let mut stored = parameters.quantize_constant(patch, target.value)?;
     let limits = limits(&target.wanted)?;
     if limits.iter().any(Option::is_some) {
@@ -60,13 +60,13 @@ fn weight(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, AddError> {
     }
     let stored = patch.add_weight(stored)?;
     patch.set_name(stored, &target.name);
-    parameters.dequantize(patch, stored, ty.dtype)
+    Ok(parameters.dequantize(patch, stored, ty.dtype)?)
 }
 
 /// A bias is divided by its scale and rounded in `f64`, which holds every number of 32 bits.
-fn bias(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, AddError> {
+fn bias(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, PassError> {
     let ty = patch.graph().value(target.value).ty();
-    let parameters = Parameters::add(patch, &target.wanted.encoding, ty, &target.name, false)?;
+    let parameters = Parameters::add(patch, &target.wanted.encoding, ty, &target.name)?;
     let (low, high) = DType::I32.integer_range().unwrap_or_default();
     let from = [patch.weight(target.value), patch.weight(parameters.scale())];
     let weights = patch.weights_mut();
@@ -88,5 +88,5 @@ fn bias(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, AddError> {
     }
     let stored = patch.add_weight(stored)?;
     patch.set_name(stored, &target.name);
-    parameters.dequantize(patch, stored, ty.dtype)
+    Ok(parameters.dequantize(patch, stored, ty.dtype)?)
 }

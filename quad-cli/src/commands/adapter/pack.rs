@@ -1,5 +1,6 @@
 //! `quad adapter pack`: makes of adapters what one model takes.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -18,6 +19,9 @@ use crate::{open, output, packed};
 /// file has one tensor for each input of the model that depends on an adapter, and names the model that it is for.
 /// Several adapters are added up, as far as the model's rank allows; without any, the file has what makes the model its
 /// base.
+///
+/// A quantized model stores integers in its slots. What of an adapter is beyond their range is cut off, with a warning
+/// that names the slots; the file notes which part of each. With --strict the exit code is 1 then, and no file is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quad adapter pack unet.quad style.safetensors -o style.packed.safetensors
@@ -35,6 +39,9 @@ pub(crate) struct Arguments {
     /// Sites of adapters that the model may lack, with * for any text. May be given several times.
     #[arg(long, value_name = "PATTERN")]
     allow_unused: Vec<String>,
+    /// Write nothing when a quantized slot cannot hold what the adapter has, which is cut off otherwise.
+    #[arg(long)]
+    strict: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -48,6 +55,10 @@ struct Report {
     model: String,
     slots: usize,
     bytes: usize,
+    /// Which part of each slot was cut off; slots that are whole are left out.
+    clipped: BTreeMap<String, f64>,
+    /// Whether the file was written.
+    written: bool,
     notes: Vec<String>,
 }
 
@@ -69,22 +80,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let mut prepared = adapters::prepare(module, &adapters, &settings).map_err(Failure::input)?;
     notes.append(&mut prepared.notes);
     let strengths: Vec<f64> = arguments.adapters.iter().map(|given| given.strength).collect();
-    let slots = adapters::bind(&prepared, strengths.iter().copied().enumerate()).map_err(Failure::input)?;
+    let filled = adapters::fill(&prepared, strengths.iter().copied().enumerate()).map_err(Failure::input)?;
+    let clipped = adapters::clipped(&filled.clipping);
+    if let Some(clipped) = &clipped {
+        output::warning(clipped);
+    }
+    let written = clipped.is_none() || !arguments.strict;
     let sources: Vec<String> = adapters
         .iter()
         .zip(&strengths)
         .map(|(adapter, strength)| format!("{}={strength}", adapter.name))
         .collect();
-    packed::write(&arguments.output, &prepared.module, &slots, &sources.join(" ")).map_err(Failure::input)?;
+    if written {
+        packed::write(&arguments.output, &prepared.module, &filled, &sources.join(" "))
+            .map_err(Failure::input)?;
+    }
+    let cut = filled.clipping.iter().filter(|slot| slot.clipped > 0);
     let report = Report {
         output: arguments.output.clone(),
         model: packed::digest(&prepared.module).map_err(Failure::input)?,
-        slots: slots.len(),
-        bytes: slots.values().map(|tensor| tensor.bytes().len()).sum(),
+        slots: filled.slots.len(),
+        bytes: filled.slots.values().map(|tensor| tensor.bytes().len()).sum(),
+        clipped: cut.map(|slot| (slot.slot.clone(), slot.share())).collect(),
+        written,
         notes,
     };
     report.print(arguments.json)?;
-    Ok(Outcome::Done)
+    Ok(if written { Outcome::Done } else { Outcome::DoesNotHold })
 }
 
 impl Report {
@@ -96,7 +118,11 @@ impl Report {
         }
         self.notes.iter().for_each(|note| output::note(note));
         writeln!(out, "{} for model {}", counted(self.slots, "slot"), self.model)?;
-        writeln!(out, "written to {}", self.output.display())?;
+        if self.written {
+            writeln!(out, "written to {}", self.output.display())?;
+        } else {
+            writeln!(out, "not written: {} are cut off", counted(self.clipped.len(), "slot"))?;
+        }
         Ok(())
     }
 }

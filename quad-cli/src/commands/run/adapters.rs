@@ -11,6 +11,7 @@ use quad_passes::lora::interface::adapter_inputs;
 
 use crate::adapters::{self, Given, Rank, Settings};
 use crate::exit::Failure;
+use crate::output;
 use crate::packed::{self, PackedError};
 
 /// A model and what it takes for its adapters.
@@ -54,8 +55,11 @@ pub(super) fn bind(
         notes.push("the adapter that the model was exported with is left out".to_owned());
     }
     let strengths = given.iter().map(|given| given.strength);
-    let slots = adapters::bind(&prepared, strengths.enumerate()).map_err(Failure::input)?;
-    Ok(Bound { module: prepared.module, slots, notes })
+    let filled = adapters::fill(&prepared, strengths.enumerate()).map_err(Failure::input)?;
+    if let Some(clipped) = adapters::clipped(&filled.clipping) {
+        output::warning(&clipped);
+    }
+    Ok(Bound { module: prepared.module, slots: filled.slots, notes })
 }
 
 /// What the graph of `module` that runs takes when there is no adapter.

@@ -1,0 +1,228 @@
+//! `quad quantize`: puts a profile into effect.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use quad_frontends::onnx;
+use quad_ir::graph::Graph;
+use quad_ir::module::Module;
+use quad_passes::check::PACK;
+use quad_passes::context::Context;
+use quad_passes::pipeline::Pipeline;
+use quad_passes::registry::Registry;
+use quad_passes::runner::{self, RunOptions};
+use quad_quantize::insert::{self, Report};
+use quad_quantize::profile::{Profile, Role};
+use serde::Serialize;
+
+use crate::exit::{Failure, Outcome};
+use crate::frozen::{self, Named, named};
+use crate::open::{self, Format};
+use crate::table::{Align, Table, bytes, counted, grouped};
+use crate::{output, packed};
+
+/// Quantize a model as a profile says.
+///
+/// The model and the adapters are those that the statistics of the profile are of; another model is refused. The adapters
+/// only say where the model takes one, and OUT serves every other one of the same layers: `quad adapter pack OUT.quad`
+/// makes integers of it.
+///
+/// OUT.quad has quantized types, and `quad run` computes with its integers. With --form qdq it has the pairs of
+/// `quantize_linear` and `dequantize_linear` in place of them, and computes in floats with numbers that the integers can
+/// be; OUT.onnx always does. ONNX cannot hold the graph that packs adapters, so OUT.onnx is the graph @main alone: its
+/// inputs for adapters take integers, the ones that `quad adapter pack` writes for the OUT.quad of the same profile, under
+/// the same names.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quad quantize unet.onnx --adapter style=style.safetensors --profile unet.profile.json -o unet.quad
+  quad adapter pack unet.quad style.safetensors -o style.packed.safetensors
+  quad run unet.quad --adapter style.packed.safetensors --inputs in.npz --outputs out.npz
+  quad quantize unet.onnx --adapter style=style.safetensors --profile unet.profile.json -o unet.onnx")]
+pub(crate) struct Arguments {
+    /// The model, .onnx or .quad.
+    model: PathBuf,
+    /// An adapter that the profile was made with. May be given several times.
+    #[arg(long, value_name = "NAME=PATH", value_parser = named)]
+    adapter: Vec<Named>,
+    /// The profile.
+    #[arg(long, value_name = "P.json")]
+    profile: PathBuf,
+    /// The file to write, .quad or .onnx; it appears whole or not at all.
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// How quantization is written in OUT.quad.
+    #[arg(long, value_enum)]
+    form: Option<QuantForm>,
+    /// Sites of adapters that the model may lack, with * for any text. May be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    allow_unused: Vec<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The forms of a quantized graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum QuantForm {
+    /// Values of quantized types: arithmetic with integers.
+    Typed,
+    /// Pairs of operations that quantize and dequantize: the simulation in floats, and what ONNX holds.
+    Qdq,
+}
+
+/// Everything that the command has to say.
+#[derive(Debug, Serialize)]
+struct Told {
+    output: PathBuf,
+    form: QuantForm,
+    /// A digest of the model that was written, which packed adapters name; of OUT.quad only.
+    model: Option<String>,
+    #[serde(flatten)]
+    report: Report,
+    /// Bytes of the weights of the graph that runs.
+    bytes_before: u64,
+    bytes_after: u64,
+    /// Bytes of what an adapter fills.
+    slot_bytes: u64,
+    /// Whether the graph that packs adapters was left out.
+    without_pack: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let format = Format::of(&arguments.output).map_err(Failure::input)?;
+    let form = form(format, arguments.form)?;
+    let profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
+    let frozen = frozen::freeze(&arguments.model, &arguments.adapter, &arguments.allow_unused)?;
+    let mut module = frozen.module;
+    let bytes_before = weight_bytes(main(&module, arguments)?);
+    let report = insert::insert_profile(&mut module, &frozen.digest, &profile, &mut Context::default());
+    let report = report.map_err(Failure::input)?;
+    let finish = if form == QuantForm::Typed { "fold-quant,dce" } else { "dce" };
+    let pipeline = Pipeline::parse(finish, &Registry::standard()).map_err(Failure::input)?;
+    runner::run(&pipeline, &mut module, &RunOptions::default(), &mut []).map_err(Failure::input)?;
+    let graph = main(&module, arguments)?;
+    let mut told = Told {
+        output: arguments.output.clone(),
+        form,
+        model: None,
+        report,
+        bytes_before,
+        bytes_after: weight_bytes(graph),
+        slot_bytes: slot_bytes(graph),
+        without_pack: format == Format::Onnx && module.graph(PACK).is_some(),
+    };
+    told.warn();
+    match format {
+        Format::Onnx => onnx::write(graph, &arguments.output).map_err(Failure::input)?,
+        Format::Text => {
+            open::write(&arguments.output, format, &module, &arguments.model)?;
+            // Of the file, whose weights are there: those of the module would be made again.
+            let written = open::open(&arguments.output).map_err(Failure::input)?;
+            told.model = Some(packed::digest(&written).map_err(Failure::input)?);
+        }
+    }
+    told.print(arguments.json)?;
+    Ok(Outcome::Done)
+}
+
+/// The form that is written.
+fn form(format: Format, given: Option<QuantForm>) -> Result<QuantForm, Failure> {
+    match (format, given) {
+        (Format::Onnx, Some(QuantForm::Typed)) => Err(Failure::message(
+            "--form typed: ONNX has no quantized types; OUT.onnx has pairs of QuantizeLinear and DequantizeLinear, \
+             `--form qdq`",
+        )),
+        (Format::Onnx, _) => Ok(QuantForm::Qdq),
+        (Format::Text, given) => Ok(given.unwrap_or(QuantForm::Typed)),
+    }
+}
+
+fn main<'m>(module: &'m Module, arguments: &Arguments) -> Result<&'m Graph, Failure> {
+    open::main_graph(module, &arguments.model).map_err(Failure::input)
+}
+
+/// Bytes of all weights that nodes of `graph` are, each once.
+fn weight_bytes(graph: &Graph) -> u64 {
+    let weights: BTreeSet<_> = graph.nodes().filter_map(|node| node.results().next()?.weight()).collect();
+    weights.into_iter().filter_map(|weight| graph.weights().ty(weight)?.byte_len()).sum()
+}
+
+/// Bytes of all inputs of `graph` that an adapter fills.
+fn slot_bytes(graph: &Graph) -> u64 {
+    quad_passes::lora::interface::adapter_inputs(graph).filter_map(|slot| slot.ty().byte_len()).sum()
+}
+
+impl Told {
+    /// Tells what the profile and the graph do not agree in.
+    fn warn(&self) {
+        for name in &self.report.absent {
+            output::warning(&format!("the profile has an entry for `{name}`, which the graph does not have"));
+        }
+        let unexpected: Vec<String> =
+            self.report.unexpected().map(|value| format!("`{}` ({})", value.name, value.op)).collect();
+        if !unexpected.is_empty() {
+            output::warning(&format!(
+                "{} stay floats and the profile does not say why: {}",
+                counted(unexpected.len(), "value"),
+                unexpected.join(", ")
+            ));
+        }
+    }
+
+    fn print(&self, json: bool) -> Result<(), Failure> {
+        let out = &mut output::stdout();
+        if json {
+            output::json(out, self)?;
+            return Ok(());
+        }
+        self.print_counts(out)?;
+        let saved = self.bytes_before as f64 / self.bytes_after.max(1) as f64;
+        writeln!(
+            out,
+            "weights: {} before, {} after, {saved:.2} times smaller; slots: {}",
+            bytes(self.bytes_before),
+            bytes(self.bytes_after),
+            bytes(self.slot_bytes)
+        )?;
+        if self.without_pack {
+            writeln!(
+                out,
+                "@main alone, as ONNX holds one graph: `quad adapter pack` of the OUT.quad of this profile packs adapters"
+            )?;
+        }
+        if let Some(model) = &self.model {
+            writeln!(out, "model {model}")?;
+        }
+        writeln!(out, "written to {}", self.output.display())?;
+        Ok(())
+    }
+
+    /// A table of how many values are quantized and how many stay floats, by what they are and by operation.
+    fn print_counts(&self, out: &mut dyn Write) -> io::Result<()> {
+        use Align::{Left, Right};
+        let mut counts: BTreeMap<(Role, &str), [usize; 2]> = BTreeMap::new();
+        for (role, ops) in &self.report.quantized {
+            for (op, count) in ops {
+                counts.entry((*role, op)).or_default()[0] += count;
+            }
+        }
+        for value in &self.report.float {
+            counts.entry((value.role, &value.op)).or_default()[1] += 1;
+        }
+        let mut table = Table::new(&[Left, Left, Right, Right]);
+        table.row(["", "operation", "quantized", "float"]);
+        for ((role, op), [quantized, float]) in counts {
+            let role = match role {
+                Role::Activation => "result of",
+                Role::Weight | Role::Bias => "constant of",
+                Role::Slot => "slot of",
+            };
+            table.row([role.to_owned(), op.to_owned(), grouped(quantized as u64), grouped(float as u64)]);
+        }
+        table.print("", out)
+    }
+}
