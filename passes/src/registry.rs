@@ -69,6 +69,7 @@ passes! {
         split_projections => SplitProjections,
     }
     fold {
+        equalize => Equalize,
         fold_scales => FoldScales,
     }
     attention {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a model in ONNX Runtime on the CPU: run_onnxruntime.py MODEL INPUTS.npz OUTPUTS.npz.
+"""Runs a model in ONNX Runtime on the CPU: run_onnxruntime.py MODEL INPUTS.npz OUTPUTS.npz [--no-optimization].
 
 The counterpart of `quad run` for comparisons. Prints how long loading and running took.
 """
@@ -16,9 +16,13 @@ def main():
     parser.add_argument("model")
     parser.add_argument("inputs")
     parser.add_argument("outputs")
+    parser.add_argument("--no-optimization", action="store_true", help="run the graph as it is")
     arguments = parser.parse_args()
+    options = onnxruntime.SessionOptions()
+    if arguments.no_optimization:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     started = time.monotonic()
-    session = onnxruntime.InferenceSession(arguments.model, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(arguments.model, options, providers=["CPUExecutionProvider"])
     loaded = time.monotonic()
     with np.load(arguments.inputs) as arrays:
         outputs = session.run(None, {name: arrays[name] for name in arrays.files})

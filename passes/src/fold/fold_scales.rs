@@ -34,7 +34,7 @@
 
 mod attention;
 mod factor;
-mod linear;
+pub(super) mod linear;
 mod normalization;
 
 use quad_ir::attr::{AttrError, AttrVisitor};
@@ -71,7 +71,11 @@ impl Pass for FoldScales {
 }
 
 /// Adds `node` anew, with some operands changed: each is named as the operation declares it.
-fn rebuilt(node: NodeRef<'_>, changed: &[(&str, ValueId)], patch: &mut Patch<'_>) -> Result<NodeId, Skip> {
+pub(super) fn rebuilt(
+    node: NodeRef<'_>,
+    changed: &[(&str, ValueId)],
+    patch: &mut Patch<'_>,
+) -> Result<NodeId, Skip> {
     let mut operands: Vec<Option<ValueId>> =
         node.operands().map(|operand| operand.map(quad_ir::graph::ValueRef::id)).collect();
     for (name, value) in changed {

@@ -3,6 +3,7 @@
 use quad_ir::graph::{NodeRef, Patch, ValueRef};
 use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::{Op, OpKind};
+use quad_ir::types::Dim;
 
 use super::factor::{Along, Factor};
 use super::rebuilt;
@@ -23,20 +24,20 @@ pub(super) struct ScaleBeforeLinear {
 }
 
 /// A node that is linear in its first operand, with a constant weight.
-struct Linear<'g> {
-    node: NodeRef<'g>,
-    x: ValueRef<'g>,
-    weight: ValueRef<'g>,
-    weight_name: &'static str,
-    bias_name: &'static str,
+pub(in crate::fold) struct Linear<'g> {
+    pub(in crate::fold) node: NodeRef<'g>,
+    pub(in crate::fold) x: ValueRef<'g>,
+    pub(in crate::fold) weight: ValueRef<'g>,
+    pub(in crate::fold) weight_name: &'static str,
+    pub(in crate::fold) bias_name: &'static str,
     /// The axis of `x` that is summed over, and the axis of the weight that goes with it, if there is one.
-    input: (usize, Option<usize>),
+    pub(in crate::fold) input: (usize, Option<usize>),
     /// The axis of the result that is not an axis of `x`, and that of the weight.
-    output: (usize, Option<usize>),
+    pub(in crate::fold) output: (usize, Option<usize>),
 }
 
 impl<'g> Linear<'g> {
-    fn of(node: NodeRef<'g>) -> Option<Self> {
+    pub(in crate::fold) fn of(node: NodeRef<'g>) -> Option<Self> {
         let names = match node.op() {
             Op::MatMul(_) => ["a", "b", ""],
             Op::Gemm(_) => ["a", "b", "c"],
@@ -73,6 +74,11 @@ impl<'g> Linear<'g> {
         let is_linear = is_constant(weight) && !is_constant(x);
         let [_, weight_name, bias_name] = names;
         is_linear.then_some(Self { node, x, weight, weight_name, bias_name, input, output })
+    }
+
+    /// How many output channels the weight has.
+    pub(in crate::fold) fn weight_channels(&self) -> Dim {
+        self.output.1.map_or(Dim::Known(0), |axis| self.weight.ty().shape[axis].clone())
     }
 
     /// The weight with `factor` in it, whose elements go along `axis` of it.

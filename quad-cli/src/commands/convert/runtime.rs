@@ -92,9 +92,12 @@ pub(super) fn run(
     }
     let mut adapters = BTreeMap::new();
     for (index, (name, _)) in options.adapters.iter().enumerate() {
-        let slots = adapters::bind(&prepared, [(index, 1.0)]).map_err(Failure::input)?;
+        let filled = adapters::fill(&prepared, [(index, 1.0)]).map_err(Failure::input)?;
+        if let Some(clipped) = adapters::clipped(&filled.clipping) {
+            output::warning(&clipped);
+        }
         let path = beside(out, name);
-        packed::write(&path, &prepared.module, &slots, &format!("{name}=1")).map_err(Failure::input)?;
+        packed::write(&path, &prepared.module, &filled, &format!("{name}=1")).map_err(Failure::input)?;
         adapters.insert(name.clone(), path);
     }
     let target = target.name().to_owned();
