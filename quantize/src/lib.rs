@@ -6,6 +6,7 @@ pub mod encoding;
 pub mod executor;
 pub mod groups;
 pub mod insert;
+pub mod interchange;
 pub mod metrics;
 pub mod plots;
 pub mod precision;

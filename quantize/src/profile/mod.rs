@@ -4,6 +4,7 @@
 //! the passes that insert quantization. A value without an entry stays a float.
 
 pub mod anchor;
+pub mod diff;
 pub mod file;
 pub mod make;
 pub mod scores;
@@ -94,3 +95,6 @@ impl Profile {
             .map(|(name, entry)| (name.as_str(), entry))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

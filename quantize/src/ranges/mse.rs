@@ -25,8 +25,8 @@ pub fn range(histogram: &Histogram, all: Range, codes: Codes) -> Result<Range, E
         None => Range { min: part(all.min, step), max: part(all.max, step) },
     };
     let sizes = || (1..=STEPS).rev();
-    let consider = |best, range| better(histogram, codes, best, range);
-    let mut best = (error(histogram, codes, all)?, all);
+    let consider = |best, range| better(histogram, all, codes, best, range);
+    let mut best = (error(histogram, all, codes, all)?, all);
     best = sizes().map(together).try_fold(best, consider)?;
     if codes.symmetric.is_some() {
         return Ok(best.1);
@@ -43,11 +43,12 @@ pub fn range(histogram: &Histogram, all: Range, codes: Codes) -> Result<Range, E
 /// `range` where it has less error than the `best` so far.
 fn better(
     histogram: &Histogram,
+    all: Range,
     codes: Codes,
     best: (f64, Range),
     range: Range,
 ) -> Result<(f64, Range), EncodingError> {
-    let error = error(histogram, codes, range)?;
+    let error = error(histogram, all, codes, range)?;
     Ok(if error < best.0 { (error, range) } else { best })
 }
 
@@ -56,8 +57,8 @@ pub(crate) fn clipped(all: Range, magnitude: f32) -> Range {
     Range { min: all.min.max(-magnitude), max: all.max.min(magnitude) }
 }
 
-/// The sum of squared errors of the numbers in `histogram`, stored with `codes` made for `range`.
-pub fn error(histogram: &Histogram, codes: Codes, range: Range) -> Result<f64, EncodingError> {
+/// The sum of squared errors of the numbers in `histogram`, which are all within `all`, stored with `codes` made for `range`.
+pub fn error(histogram: &Histogram, all: Range, codes: Codes, range: Range) -> Result<f64, EncodingError> {
     let (scale, zero_point) = codes.parameters(range)?;
     let (scale, zero_point) = (f64::from(scale), f64::from(zero_point));
     let (least, largest) = codes.stored.integer_range().ok_or(EncodingError::Stored(codes.stored))?;
@@ -79,7 +80,8 @@ pub fn error(histogram: &Histogram, codes: Codes, range: Range) -> Result<f64, E
     };
     let errors = histogram.bins().iter().map(|(bin, count)| {
         let Range { min, max } = bin.range();
-        *count as f64 * of_bin(f64::from(min), f64::from(max))
+        // The outermost bins reach beyond the extremes, where there is no number.
+        *count as f64 * of_bin(f64::from(min.max(all.min)), f64::from(max.min(all.max)))
     });
     Ok(errors.sum())
 }
@@ -102,7 +104,7 @@ mod tests {
             for part in [1.0, 0.6, 0.2] {
                 let range = Range { min: all.min * part, max: all.max * part };
                 let found =
-                    error(&statistics.histogram, codes, range).expect("encodes") / numbers.len() as f64;
+                    error(&statistics.histogram, all, codes, range).expect("encodes") / numbers.len() as f64;
                 let expected = mean_squared_error(&numbers, codes, range);
                 assert!((found / expected - 1.0).abs() < 0.02, "{codes:?} {part}: {found} and {expected}");
             }

@@ -33,6 +33,15 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+impl Plan {
+    /// The values that get an encoding.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let activations = self.activations.iter().flat_map(|shared| &shared.members);
+        let constants = self.weights.keys().chain(self.slots.keys()).chain(self.biases.keys());
+        activations.chain(constants).map(String::as_str)
+    }
+}
+
 /// Activations that share an encoding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shared {
