@@ -33,8 +33,7 @@ use clap::{Parser, Subcommand};
 use quad_passes::registry::Registry;
 
 use commands::{
-    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes, quantize,
-    reduce, run,
+    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes, profile, quantize, reduce, run,
 };
 
 /// A compiler for diffusion models with LoRA adapters.
@@ -56,6 +55,7 @@ enum Command {
     Lora(lora::Arguments),
     Adapter(adapter::Arguments),
     Passes(passes::Arguments),
+    Profile(profile::Arguments),
     Opt(opt::Arguments),
     Explain(explain::Arguments),
     Bisect(bisect::Arguments),
@@ -88,6 +88,7 @@ pub fn run(
         Command::Lora(arguments) => lora::run(&arguments),
         Command::Adapter(arguments) => adapter::run(&arguments),
         Command::Passes(arguments) => passes::run(&arguments, registry),
+        Command::Profile(arguments) => profile::run(&arguments),
         Command::Opt(arguments) => opt::run(&arguments, registry),
         Command::Explain(arguments) => explain::run(&arguments, registry),
         Command::Bisect(arguments) => bisect::run(&arguments, registry),

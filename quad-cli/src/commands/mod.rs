@@ -14,5 +14,6 @@ pub(crate) mod opt;
 pub(crate) mod passes;
 mod pipeline;
 pub(crate) mod quantize;
+pub(crate) mod profile;
 pub(crate) mod reduce;
 pub(crate) mod run;

@@ -34,7 +34,8 @@ pub(crate) struct Arguments {
 const SHOWN: usize = 20;
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let [left, right] = [&arguments.left, &arguments.right].map(|path| Profile::read(path).map_err(Failure::input));
+    let [left, right] =
+        [&arguments.left, &arguments.right].map(|path| Profile::read(path).map_err(Failure::input));
     let difference = Difference::of(&left?, &right?);
     let out = &mut output::stdout();
     if arguments.json {
@@ -64,7 +65,8 @@ fn print(difference: &Difference, shown: usize, out: &mut dyn Write) -> io::Resu
     writeln!(out, "{} encodings differ, {} are the same", difference.changed.len(), difference.same)?;
     let mut table = Table::new(&[Align::Left, Align::Right, Align::Right, Align::Left]);
     for change in difference.changed.iter().take(shown) {
-        let stored = change.stored.as_ref().map_or(String::new(), |(left, right)| format!("{left} -> {right}"));
+        let stored =
+            change.stored.as_ref().map_or(String::new(), |(left, right)| format!("{left} -> {right}"));
         let scale = format!("scale {:+.2} %", change.scale_percent);
         table.row([change.name.clone(), scale, format!("zero point {:+}", change.zero_point_steps), stored]);
     }

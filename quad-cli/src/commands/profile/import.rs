@@ -37,13 +37,15 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::message(format!("`{}`: {error}", arguments.file.display()));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::message(format!("`{}`: {error}", arguments.file.display()));
     let text = fs::read_to_string(&arguments.file).map_err(|error| failed(&error))?;
     let encodings = Encodings::from_text(&text, arguments.format).map_err(|error| failed(&error))?;
     let statistics = statistics::read(&arguments.stats).map_err(Failure::input)?;
     let graph = graph::read(&statistics.model.text).map_err(Failure::input)?;
-    let (profile, report) = convert::import(&encodings, arguments.format, &graph, &statistics, &arguments.rules)
-        .map_err(Failure::input)?;
+    let (profile, report) =
+        convert::import(&encodings, arguments.format, &graph, &statistics, &arguments.rules)
+            .map_err(Failure::input)?;
     if profile.entries.is_empty() {
         return Err(Failure::message(format!(
             "`{}`: none of its {} tensors is in the model of `{}`; names are those of the values of the model",

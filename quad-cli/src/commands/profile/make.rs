@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use quad_passes::lora::expose::Form;
 use quad_quantize::precision::{Mixed, Pattern, Precision};
 use quad_quantize::profile::anchor::{self, AnchorRule};
 use quad_quantize::profile::make::{Options, make};
@@ -11,7 +12,6 @@ use quad_quantize::ranges::Method;
 use quad_quantize::ranges::weights::WeightMethod;
 use quad_quantize::rules::Rules;
 use quad_quantize::sensitivity::choice::MARGIN;
-use quad_passes::lora::expose::Form;
 
 use crate::exit::{Failure, Outcome};
 use crate::{output, statistics};
@@ -73,7 +73,8 @@ fn pattern(text: &str) -> Result<Pattern, String> {
 fn mixed(text: &str) -> Result<(Pattern, Precision), String> {
     let (name, precision) =
         text.rsplit_once('=').ok_or("expected PATTERN=PRECISION, such as 'mid_block.*=w8a16'")?;
-    let precision = precision.parse().map_err(|error: quad_quantize::precision::UnknownPrecision| error.to_string());
+    let precision =
+        precision.parse().map_err(|error: quad_quantize::precision::UnknownPrecision| error.to_string());
     Ok((pattern(name)?, precision?))
 }
 
@@ -106,6 +107,9 @@ fn read_scores(path: &Path) -> Result<Scores, Failure> {
     let text = fs::read_to_string(path);
     let text = text.map_err(|error| Failure::message(format!("`{}`: {error}", path.display())))?;
     serde_json::from_str(&text).map_err(|error| {
-        Failure::message(format!("`{}` is no file of scores, as `quad qss -o` writes: {error}", path.display()))
+        Failure::message(format!(
+            "`{}` is no file of scores, as `quad qss -o` writes: {error}",
+            path.display()
+        ))
     })
 }
