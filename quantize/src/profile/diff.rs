@@ -20,6 +20,8 @@ pub struct Difference {
     pub changed: Vec<Change>,
     /// How many encodings are the same.
     pub same: usize,
+    /// How many of these were made for another range.
+    pub other_ranges: usize,
 }
 
 /// A line of the head that differs.
@@ -54,7 +56,10 @@ impl Difference {
         for (name, entry) in &left.entries {
             match right.entries.get(name) {
                 None => difference.only_left.push(name.clone()),
-                Some(other) if other == entry => difference.same += 1,
+                Some(other) if (other.role, &other.encoding) == (entry.role, &entry.encoding) => {
+                    difference.same += 1;
+                    difference.other_ranges += usize::from(other.range != entry.range);
+                }
                 Some(other) => difference.changed.push(change(name, entry, other)),
             }
         }
@@ -66,7 +71,7 @@ impl Difference {
         difference
     }
 
-    /// Whether there is none.
+    /// Whether there is none, but perhaps in the ranges that the same encodings were made for.
     pub fn is_empty(&self) -> bool {
         self.head.is_empty()
             && self.only_left.is_empty()
@@ -160,6 +165,7 @@ mod tests {
         let weight = right.entries.get_mut("conv.w").expect("there");
         let largest = weight.encoding.parameters().next().expect("one").0;
         weight.encoding = Encoding::per_tensor(DType::I8, largest * 0.5, 0).expect("encodes");
+        right.entries.get_mut("timed").expect("there").range.max += 1.0;
 
         let found = Difference::of(&left, &right);
         assert_eq!(found.head, [HeadChange { key: "rules", left: "reference".into(), right: "qnn".into() }]);
@@ -170,6 +176,6 @@ mod tests {
         let weight = &found.changed[1];
         assert_eq!(weight.stored, Some(("i8 x 2".to_owned(), "i8".to_owned())));
         assert_eq!(weight.scale_percent, -50.0);
-        assert_eq!(found.same, left.entries.len() - 3);
+        assert_eq!((found.same, found.other_ranges), (left.entries.len() - 3, 1));
     }
 }

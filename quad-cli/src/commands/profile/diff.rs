@@ -63,6 +63,9 @@ fn print(difference: &Difference, shown: usize, out: &mut dyn Write) -> io::Resu
         }
     }
     writeln!(out, "{} encodings differ, {} are the same", difference.changed.len(), difference.same)?;
+    if difference.other_ranges > 0 {
+        writeln!(out, "{} of the same were made for another range", difference.other_ranges)?;
+    }
     let mut table = Table::new(&[Align::Left, Align::Right, Align::Right, Align::Left]);
     for change in difference.changed.iter().take(shown) {
         let stored =
