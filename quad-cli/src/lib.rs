@@ -17,9 +17,11 @@ mod commands;
 mod exit;
 mod frozen;
 mod lifted;
+mod measuring;
 mod open;
 mod output;
 mod packed;
+mod picture;
 mod progress;
 mod samples;
 mod statistics;
@@ -33,7 +35,7 @@ use clap::{Parser, Subcommand};
 use quad_passes::registry::Registry;
 
 use commands::{
-    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes, profile, quantize, reduce, run,
+    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes, profile, qss, quantize, reduce, run, sweep,
 };
 
 /// A compiler for diffusion models with LoRA adapters.
@@ -62,6 +64,8 @@ enum Command {
     Reduce(reduce::Arguments),
     Calibrate(calibrate::Arguments),
     Quantize(quantize::Arguments),
+    Qss(qss::Arguments),
+    Sweep(sweep::Arguments),
 }
 
 /// Runs the command that `arguments` are, of which the first is the name of the program, with the passes of `registry`.
@@ -95,5 +99,7 @@ pub fn run(
         Command::Reduce(arguments) => reduce::run(&arguments, registry),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
+        Command::Qss(arguments) => qss::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
     })
 }

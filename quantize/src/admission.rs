@@ -84,7 +84,7 @@ pub fn fit(slots: &NamedTensors, profile: &Profile) -> Result<Vec<SlotFit>, Admi
                 known: profile.of_role(Role::Slot).count(),
             });
         };
-        let stored = simulate::store(tensor, &entry.encoding)
+        let stored = simulate::store(tensor, &entry.into())
             .map_err(|error| AdmissionError::Store { slot: slot.clone(), error })?;
         let metric = |error| AdmissionError::Metric { slot: slot.clone(), error };
         let numbers = tensor.to_f32().map_err(|error| metric(error.into()))?;

@@ -18,5 +18,6 @@ pub mod sensitivity;
 pub mod simulate;
 pub mod slots;
 pub mod statistics;
+pub mod sweep;
 
 pub use registry::with_passes;

@@ -6,6 +6,7 @@
 use quad_ir::tensor::{Tensor, TensorError};
 
 use crate::encoding::Encoding;
+use crate::insert::Wanted;
 
 /// A tensor that was stored and read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,14 +37,16 @@ pub enum StoreError {
     Tensor(#[from] TensorError),
 }
 
-/// Stores `tensor` with `encoding`. Signed numbers with 0 stored as 0 use as many negative codes as positive ones, as
-/// everywhere for weights and slots.
-pub fn store(tensor: &Tensor, encoding: &Encoding) -> Result<Stored, StoreError> {
+/// Stores `tensor` as `wanted` says, a weight or a slot.
+pub fn store(tensor: &Tensor, wanted: &Wanted) -> Result<Stored, StoreError> {
+    let encoding = &wanted.encoding;
     let channel = channels(tensor.sizes(), encoding)?;
     let quant = &encoding.quant;
-    let (least, most) = encoding.stored.integer_range().unwrap_or_default();
-    let is_even = encoding.stored.is_signed_integer() && quant.zero_points.iter().all(|zero| *zero == 0);
-    let least = if is_even { -most } else { least };
+    let (mut least, mut most) = encoding.stored.integer_range().unwrap_or_default();
+    if let Some(limit) = wanted.limit {
+        let middle = (least + most + 1) / 2;
+        (least, most) = (least.max(middle - i128::from(limit)), most.min(middle + i128::from(limit)));
+    }
     let (least, most) = (least as f32, most as f32);
     let numbers = tensor.to_f32()?;
     let (mut codes, mut real) = (Vec::with_capacity(numbers.len()), Vec::with_capacity(numbers.len()));
@@ -100,13 +103,14 @@ mod tests {
     #[test]
     fn what_is_beyond_the_codes_is_clipped_and_counted() {
         let encoding = Encoding::per_tensor(DType::I8, 0.5, 0).expect("encodes");
-        let stored = store(&tensor(&[5], &[0.25, 0.75, 63.7, 64.0, -64.0]), &encoding).expect("stores");
+        let stored =
+            store(&tensor(&[5], &[0.25, 0.75, 63.7, 64.0, -64.0]), &encoding.into()).expect("stores");
         // Halves go to the even code; 63.7 is within half a step of the last one.
         assert_eq!(codes(&stored), [0, 2, 127, 127, -127]);
         assert_eq!(stored.real.to_f32().expect("floats").as_ref(), [0.0, 1.0, 63.5, 63.5, -63.5]);
         assert_eq!(stored.clipped, 2);
         let shifted = Encoding::per_tensor(DType::U8, 0.5, 3).expect("encodes");
-        let stored = store(&tensor(&[3], &[-1.5, -2.0, f32::NAN]), &shifted).expect("stores");
+        let stored = store(&tensor(&[3], &[-1.5, -2.0, f32::NAN]), &shifted.into()).expect("stores");
         assert_eq!((codes(&stored), stored.clipped), (vec![0, 0, 0], 1));
     }
 
@@ -121,9 +125,9 @@ mod tests {
         };
         let numbers = tensor(&[2, 3], &[10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
         let by_row = Encoding { stored: DType::I8, quant: quant(0) };
-        assert_eq!(codes(&store(&numbers, &by_row).expect("stores")), [10, 20, 30, 4, 5, 6]);
+        assert_eq!(codes(&store(&numbers, &by_row.into()).expect("stores")), [10, 20, 30, 4, 5, 6]);
         let by_column = Encoding { stored: DType::I8, quant: quant(1) };
-        let error = store(&numbers, &by_column).expect_err("three columns");
+        let error = store(&numbers, &by_column.into()).expect_err("three columns");
         assert_eq!(error.to_string(), "a tensor of sizes [2, 3] has no 2 scales along axis 1");
     }
 }

@@ -15,5 +15,7 @@ pub(crate) mod passes;
 mod pipeline;
 pub(crate) mod quantize;
 pub(crate) mod profile;
+pub(crate) mod qss;
 pub(crate) mod reduce;
 pub(crate) mod run;
+pub(crate) mod sweep;

@@ -1,0 +1,18 @@
+//! Small files that commands write beside what they print: scores, pictures, pages.
+
+use std::io::Write;
+use std::path::Path;
+
+use quad_ir::whole_file::WholeFile;
+
+use crate::exit::Failure;
+
+/// Writes `bytes` to `path`, whole or not at all.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let write = || {
+        let mut file = WholeFile::create(path)?;
+        file.write_all(bytes)?;
+        file.publish()
+    };
+    write().map_err(|error| Failure::message(format!("`{}` cannot be written: {error}", path.display())))
+}
