@@ -1,5 +1,6 @@
 //! `quad adapter`: what can be done with LoRA adapters, one file for each command.
 
+mod check;
 mod facts;
 mod inspect;
 mod pack;
@@ -8,12 +9,13 @@ mod verify;
 
 use crate::exit::{Failure, Outcome};
 
-/// Look at LoRA adapters, pack them for a model, or prove that one takes effect.
+/// Look at LoRA adapters, pack them for a model, prove that one takes effect, or see whether one fits a profile.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quad adapter inspect style.safetensors
   quad adapter pack unet.quad style.safetensors -o style.packed.safetensors
-  quad adapter verify unet.onnx style.safetensors")]
+  quad adapter verify unet.onnx style.safetensors
+  quad adapter check profile.json style.safetensors --model unet.quad --data style.npz")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -24,6 +26,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Pack(pack::Arguments),
     Verify(verify::Arguments),
+    Check(check::Arguments),
 }
 
 /// Runs the command.
@@ -32,5 +35,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Pack(arguments) => pack::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
     }
 }

@@ -6,6 +6,8 @@
 //! encodings although its own numbers fit. So whoever has the model and a few samples runs it, and [`judge`] then goes by
 //! the loss that was found: what the outputs have less, in decibels, than with encodings of the adapter's own.
 
+pub mod own;
+
 use std::fmt;
 
 use quad_ir::interpret::NamedTensors;

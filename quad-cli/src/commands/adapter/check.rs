@@ -1,0 +1,230 @@
+//! `quad adapter check`: whether an adapter fits a profile that is frozen already.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use quad_ir::graph::Graph;
+use quad_ir::interpret::NamedTensors;
+use quad_quantize::admission::own::{self, Candidate};
+use quad_quantize::admission::{self, Expected, Limits, SlotFit, Verdict};
+use quad_quantize::executor::Reference;
+use quad_quantize::executor::samples::Samples;
+use quad_quantize::insert;
+use quad_quantize::precision::Pattern;
+use quad_quantize::profile::Profile;
+use quad_quantize::sensitivity::bench::{self, Bench, Subject};
+use serde::Serialize;
+
+use crate::exit::{Failure, Outcome};
+use crate::frozen::{self, Frozen, Named, named};
+use crate::measuring::{Counter, Looking};
+use crate::table::{Align, Table, counted};
+use crate::{output, samples};
+
+/// Say whether an adapter fits a profile that was made without it.
+///
+/// Its numbers are stored as the profile says, and what is beyond the encodings is clipped: how much of each slot is, the
+/// command tells without any data. That does not see activations, which an adapter can drive out of their encodings. With
+/// --data the model is run on samples of the adapter's task, in full precision, with the profile, and with encodings of the
+/// adapter's own, and the verdict goes by what the profile costs.
+///
+/// fit: the adapter can be used. fit with loss: it can be used, and is worse than it could be. needs distillation: it has
+/// to be tuned for the profile first; the command then ends with exit code 1.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quad adapter check profile.json style.safetensors --model unet.quad
+  quad adapter check profile.json style.safetensors --model unet.quad --data style.npz --peak 2
+  quad adapter check profile.json new/ --model unet.onnx --beside a=a/ --beside b=b/ --data new.npz --json")]
+pub(super) struct Arguments {
+    /// The profile.
+    profile: PathBuf,
+    /// The adapter, a file or folder.
+    adapter: PathBuf,
+    /// The model that the profile is of: the one in full precision that was calibrated, .onnx or .quad.
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// An adapter that the model was calibrated with, when the model is not one of `quad lora expose`: which layers are
+    /// exposed depends on them. May be given several times.
+    #[arg(long, value_name = "NAME=PATH", value_parser = named)]
+    beside: Vec<Named>,
+    /// Samples of the adapter's task: .npz, .safetensors or a folder of them.
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Arrays in the data that are no inputs, with * for any text.
+    #[arg(long, value_name = "PATTERN")]
+    ignore: Vec<Pattern>,
+    /// Sites of adapters that the model may lack, with * for any text.
+    #[arg(long, value_name = "PATTERN")]
+    allow_unused: Vec<String>,
+    /// The most that may be lost for a fit, in decibels.
+    #[arg(long, value_name = "DB", default_value_t = Limits::default().loss)]
+    fit_loss: f64,
+    /// The most that may be lost without distillation, in decibels.
+    #[arg(long, value_name = "DB", default_value_t = Limits::default().most)]
+    most_loss: f64,
+    #[command(flatten)]
+    looking: Looking,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything that the command has to say.
+#[derive(Debug, Serialize)]
+struct Report {
+    verdict: Verdict,
+    /// What the outputs are expected to be; `None` without data.
+    expected: Option<Forecast>,
+    /// Elements of all slots, and how many of them are clipped.
+    elements: usize,
+    clipped: usize,
+    /// Slots of which too much is clipped, most first.
+    clipped_slots: Vec<SlotFit>,
+    /// All slots.
+    slots: Vec<SlotFit>,
+}
+
+/// What the outputs are expected to be.
+#[derive(Debug, Serialize)]
+struct Forecast {
+    #[serde(flatten)]
+    expected: Expected,
+    loss: f64,
+    samples: usize,
+}
+
+/// What the adapter is called beside those that the model was calibrated with.
+const CANDIDATE: &str = "the adapter";
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
+    let mut given = arguments.beside.clone();
+    given.push(Named { name: CANDIDATE.to_owned(), path: arguments.adapter.clone() });
+    let frozen = frozen::freeze(&arguments.model, &given, &arguments.allow_unused)?;
+    check_graph(&frozen, &profile, arguments)?;
+    let slots = frozen.adapters.last().map(|(_, slots)| slots.clone()).unwrap_or_default();
+    let limits = Limits { loss: arguments.fit_loss, most: arguments.most_loss, ..Limits::default() };
+    let fits = admission::fit(&slots, &profile).map_err(Failure::input)?;
+    let expected = match &arguments.data {
+        Some(data) => Some(arguments.forecast(&frozen, &profile, &slots, data)?),
+        None => None,
+    };
+    let verdict = admission::judge(&fits, expected.as_ref().map(|forecast| forecast.expected), limits);
+    let report = Report {
+        verdict,
+        expected,
+        elements: fits.iter().map(|fit| fit.elements).sum(),
+        clipped: fits.iter().map(|fit| fit.clipped).sum(),
+        clipped_slots: admission::clipped(&fits, limits).into_iter().cloned().collect(),
+        slots: fits,
+    };
+    report.print(arguments.json)?;
+    Ok(if verdict == Verdict::NeedsDistillation { Outcome::DoesNotHold } else { Outcome::Done })
+}
+
+/// Whether the profile is of the graph.
+fn check_graph(frozen: &Frozen, profile: &Profile, arguments: &Arguments) -> Result<(), Failure> {
+    if frozen.digest == profile.graph {
+        return Ok(());
+    }
+    Err(Failure::message(format!(
+        "`{}` is of graph {}, and `{}` with these adapters gives {}: give the model that was calibrated, with the adapters it \
+         was calibrated with as --beside unless it was exposed for them; an adapter for other layers, or of a higher rank, \
+         needs a model and a profile of its own",
+        arguments.profile.display(),
+        profile.graph,
+        arguments.model.display(),
+        frozen.digest
+    )))
+}
+
+impl Arguments {
+    /// Runs the model on the samples of the adapter's task.
+    fn forecast(
+        &self,
+        frozen: &Frozen,
+        profile: &Profile,
+        slots: &NamedTensors,
+        data: &Path,
+    ) -> Result<Forecast, Failure> {
+        let graph = frozen.module.main().ok_or_else(|| Failure::message("no graph of the model runs"))?;
+        let samples = samples::read(data, graph, &self.ignore).map_err(Failure::input)?;
+        let counter = Counter::new("running", 4 * samples.len());
+        let done = || counter.step();
+        let own = own_profile(graph, frozen, profile, slots, &samples, &done)?;
+        let subject = Subject::new(CANDIDATE, slots.clone(), samples, None);
+        let (count, view) = (subject.which.len(), self.looking.view());
+        let bench = Bench::new(&frozen.module, vec![subject], &bench::reference, view, &done)?;
+        let psnr = |profile: &Profile| -> Result<f64, Failure> {
+            let found = bench.measure(&insert::of_profile(profile), &[0], &done)?;
+            Ok(found.first().map_or(f64::NAN, |fidelity| fidelity.psnr))
+        };
+        let expected = Expected { psnr: psnr(profile)?, own: psnr(&own)? };
+        Ok(Forecast { expected, loss: expected.loss(), samples: count })
+    }
+}
+
+/// The profile that the adapter would have alone.
+fn own_profile(
+    graph: &Graph,
+    frozen: &Frozen,
+    profile: &Profile,
+    slots: &NamedTensors,
+    samples: &Samples,
+    done: &(dyn Fn() + Sync),
+) -> Result<Profile, Failure> {
+    let executor = Reference::new(graph).map_err(Failure::input)?;
+    let candidate = Candidate { name: CANDIDATE, slots, samples };
+    own::profile(graph, &frozen.text, &executor, candidate, profile, done).map_err(Failure::input)
+}
+
+impl Report {
+    fn print(&self, json: bool) -> Result<(), Failure> {
+        let out = &mut output::stdout();
+        if json {
+            output::json(out, self)?;
+            return Ok(());
+        }
+        self.print_slots(out)?;
+        match &self.expected {
+            Some(Forecast { expected, loss, samples }) => writeln!(
+                out,
+                "outputs: {:.2} dB against full precision, {:.2} dB with encodings of its own: a loss of {loss:.2} dB ({})",
+                expected.psnr,
+                expected.own,
+                counted(*samples, "sample")
+            )?,
+            None => {
+                writeln!(out, "outputs: not looked at, --data is missing; activations may be clipped too")?
+            }
+        }
+        writeln!(out, "verdict: {}", self.verdict)?;
+        Ok(())
+    }
+
+    fn print_slots(&self, out: &mut dyn Write) -> io::Result<()> {
+        let share = 100.0 * self.clipped as f64 / self.elements.max(1) as f64;
+        writeln!(
+            out,
+            "{}, {share:.3} % of {} clipped",
+            counted(self.slots.len(), "slot"),
+            counted(self.elements, "element")
+        )?;
+        if self.clipped_slots.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new(&[Align::Left, Align::Right, Align::Right, Align::Right, Align::Right]);
+        table.row(["clipped slot", "share", "largest", "reach", "SQNR"]);
+        for slot in &self.clipped_slots {
+            table.row([
+                slot.slot.clone(),
+                format!("{:.2} %", 100.0 * slot.share()),
+                format!("{:.4}", slot.magnitude),
+                format!("{:.4}", slot.reach),
+                format!("{:.1} dB", slot.sqnr),
+            ]);
+        }
+        table.print("  ", out)
+    }
+}
