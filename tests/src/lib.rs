@@ -15,6 +15,7 @@ pub mod paths;
 pub mod seeded;
 pub mod server;
 pub mod targets;
+pub mod testbed;
 
 use quad_passes::registry::Registry;
 

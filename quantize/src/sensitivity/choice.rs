@@ -1,8 +1,10 @@
 //! The choice of an anchor: whose encodings all adapters share.
 //!
 //! The paper's rule takes the adapter with the highest QSS, because it suffers most from quantization, and falls back to
-//! the distributions of all adapters together where no adapter stands out. The rule looks at sensitivities alone; whether
-//! it picked the best is known only when every candidate was measured, which is what [`Rule::Auto`] goes by.
+//! the distributions of all adapters together where scores are equal. We count them as equal where the two highest are
+//! within a margin: then no adapter stands out, and another handful of samples would make another one the anchor. The rule
+//! looks at sensitivities alone; whether it picked the best is known only when every candidate was measured, which is what
+//! [`Rule::Auto`] goes by.
 
 use std::fmt;
 
@@ -11,9 +13,9 @@ use crate::profile::scores::{Scores, UNIFIED};
 /// How an anchor is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
-    /// The highest QSS; all together where the scores are equal within `margin`, a part of the highest.
+    /// The highest QSS; all together where the two highest are equal within `margin`, a part of the highest.
     Qss {
-        /// The part of the highest score by which scores may differ and still count as equal.
+        /// The part of the highest score by which the next may be lower and still count as equal.
         margin: f64,
     },
     /// All adapters together.
@@ -84,14 +86,18 @@ impl Rule {
 
 fn by_sensitivity(scores: &Scores, margin: f64) -> Result<Choice, ChoiceError> {
     let (most, score) = scores.most_sensitive().ok_or(ChoiceError::NoScores)?;
-    let spread = scores.spread();
-    if scores.qss.len() > 1 && spread <= margin {
-        let reason = format!(
-            "all scores are within {:.1} % of the highest, {:.1} % count as equal",
-            100.0 * spread,
-            100.0 * margin
-        );
-        return Ok(Choice { choice: UNIFIED.to_owned(), reason });
+    let others = scores.qss.iter().filter(|(name, _)| *name != most);
+    let next = others.max_by(|a, b| a.1.total_cmp(b.1).then_with(|| b.0.cmp(a.0)));
+    if let Some((name, next)) = next {
+        let apart = if score > 0.0 { (score - next) / score } else { 0.0 };
+        if apart <= margin {
+            let reason = format!(
+                "`{most}` and `{name}` are the most sensitive, with scores {:.1} % apart: within {:.1} % they count as equal",
+                100.0 * apart,
+                100.0 * margin
+            );
+            return Ok(Choice { choice: UNIFIED.to_owned(), reason });
+        }
     }
     let divergence = &scores.divergence;
     Ok(Choice { choice: most.to_owned(), reason: format!("highest QSS, {score:.3e} ({divergence})") })

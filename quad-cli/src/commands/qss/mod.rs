@@ -21,7 +21,7 @@ use report::{Groups, Judged, Report};
 /// The model is run in full precision, with encodings of each adapter's own, with those of each other adapter, and with
 /// those of all together. The quantization sensitivity score of an adapter, QSS, is the mean divergence between its outputs
 /// in full precision and with its own encodings. The adapter with the highest is the anchor, as the paper has it; all
-/// together are, where the scores are equal within --margin. What was measured says whether that was the best choice.
+/// together are, where the two highest are equal within --margin. What was measured says whether that was the best choice.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quad qss unet.onnx --adapter a=a/ --adapter b=b/ --data a=a.npz --data b=b.npz --stats stats.safetensors
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     measuring: Measuring,
     #[command(flatten)]
     encoding: Encoding,
-    /// Scores that differ by less than this part of the highest count as equal.
+    /// Fall back to all adapters together where the second highest score is within this part of the highest.
     #[arg(long, value_name = "PART", default_value_t = MARGIN, value_parser = part)]
     margin: f64,
     /// Score every layer too: the model in which nothing but this layer is quantized. Takes one more run of all samples
