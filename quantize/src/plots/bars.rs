@@ -7,6 +7,8 @@ use super::{FONT, LABEL, PALETTE, PlotError, TITLE, WIDTH, figure, text_width};
 
 /// Height of one bar with its gap, in pixels.
 const ROW: u32 = 24;
+/// Letters of a name that are shown.
+const MAX_NAME: usize = 64;
 /// Height of title and axis together, in pixels.
 const FRAME: u32 = 100;
 
@@ -49,16 +51,16 @@ impl Bars {
     fn draw(&self, svg: &mut String, size: (u32, u32), end: f64) -> Result<(), Box<dyn std::error::Error>> {
         let root = SVGBackend::with_string(svg, size).into_drawing_area();
         root.fill(&WHITE)?;
-        let names = self.bars.iter().map(|bar| text_width(&bar.name)).max().unwrap_or(0);
+        let names = self.bars.iter().map(|bar| text_width(&shortened(&bar.name))).max().unwrap_or(0);
         let mut chart = ChartBuilder::on(&root)
             .caption(&self.title, (FONT, TITLE))
             .margin(12)
             .x_label_area_size(44)
-            .y_label_area_size((names + 12).min(WIDTH / 2))
+            .y_label_area_size(names + 12)
             // An axis of one place has no length.
             .build_cartesian_2d(0.0..end, (0..(self.bars.len() - 1).max(1)).into_segmented())?;
         let name = |place: &SegmentValue<usize>| match place {
-            SegmentValue::CenterOf(row) => self.row(*row).map_or(String::new(), |bar| bar.name.clone()),
+            SegmentValue::CenterOf(row) => self.row(*row).map_or(String::new(), |bar| shortened(&bar.name)),
             _ => String::new(),
         };
         chart
@@ -99,6 +101,15 @@ impl Bars {
     }
 }
 
+/// The end of a name that is too long, which is what tells it from others.
+fn shortened(name: &str) -> String {
+    let count = name.chars().count();
+    if count <= MAX_NAME {
+        return name.to_owned();
+    }
+    std::iter::once('…').chain(name.chars().skip(count - MAX_NAME + 1)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +137,15 @@ mod tests {
         }
         assert_eq!(svg.matches("#D55E00").count(), 1, "one bar stands out");
         assert_eq!(svg, picture.svg().expect("three bars"));
+    }
+
+    #[test]
+    fn of_long_names_the_end_is_shown() {
+        assert_eq!(shortened("conv_in"), "conv_in");
+        let long = format!("{}.to_q", "blocks.".repeat(20));
+        let shown = shortened(&long);
+        assert_eq!(shown.chars().count(), MAX_NAME);
+        assert!(shown.starts_with('…') && shown.ends_with("blocks..to_q"), "{shown}");
     }
 
     #[test]

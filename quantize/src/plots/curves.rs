@@ -51,6 +51,7 @@ impl Curves {
         along: std::ops::Range<f64>,
         axis: std::ops::Range<f64>,
     ) -> Result<(), Box<dyn std::error::Error>> {
+        let labels = labels(&along);
         let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
         root.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&root)
@@ -62,7 +63,7 @@ impl Curves {
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
-            .x_labels(11)
+            .x_labels(labels)
             .x_label_formatter(&|x| figure(*x))
             .y_label_formatter(&|y| figure(*y))
             .x_desc(&self.along)
@@ -80,7 +81,7 @@ impl Curves {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerLeft)
+            .position(self.free_corner())
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.3))
             .label_font((FONT, LABEL))
@@ -88,6 +89,23 @@ impl Curves {
         root.present()?;
         Ok(())
     }
+}
+
+impl Curves {
+    /// The lower corner that curves stay clear of: on the left where the first falls, else on the right.
+    fn free_corner(&self) -> SeriesLabelPosition {
+        let points: Vec<(f64, f64)> = self.curves.iter().take(1).flat_map(Curve::finite).collect();
+        match (points.first(), points.last()) {
+            (Some((_, first)), Some((_, last))) if first < last => SeriesLabelPosition::LowerRight,
+            _ => SeriesLabelPosition::LowerLeft,
+        }
+    }
+}
+
+/// How many labels an axis gets: one for each whole number where there are few.
+fn labels(along: &std::ops::Range<f64>) -> usize {
+    let whole = along.start.fract() == 0.0 && along.end.fract() == 0.0;
+    if whole && along.end - along.start < 11.0 { (along.end - along.start) as usize + 1 } else { 11 }
 }
 
 impl Curve {
@@ -131,6 +149,11 @@ mod tests {
         }
         assert_eq!(svg.matches("<circle").count(), 4, "what is not finite is left out");
         assert_eq!(svg, picture.svg().expect("two points"));
+    }
+
+    #[test]
+    fn few_whole_numbers_have_a_label_each() {
+        assert_eq!([labels(&(1.0..4.0)), labels(&(0.0..100.0)), labels(&(0.5..1.5))], [4, 11, 11]);
     }
 
     #[test]
