@@ -35,7 +35,8 @@ use clap::{Parser, Subcommand};
 use quad_passes::registry::Registry;
 
 use commands::{
-    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes, profile, qss, quantize, reduce, run, sweep,
+    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes,
+    profile, qss, quantize, reduce, run, sweep,
 };
 
 /// A compiler for diffusion models with LoRA adapters.

@@ -95,7 +95,14 @@ impl Bench {
     /// What `model` takes for `adapter`.
     fn pack(&self, model: &Path, adapter: &OsStr) -> Result<PathBuf, Failed> {
         let packed = self.path("packed.safetensors");
-        quad(&["adapter".into(), "pack".into(), model.into(), adapter.into(), "-o".into(), packed.clone().into()])?;
+        quad(&[
+            "adapter".into(),
+            "pack".into(),
+            model.into(),
+            adapter.into(),
+            "-o".into(),
+            packed.clone().into(),
+        ])?;
         Ok(packed)
     }
 
@@ -261,13 +268,18 @@ fn packing_says_what_it_cuts_off() -> Result<(), Failed> {
     let mut strong = lora("relight").into_os_string();
     let fits = pack(strong.clone(), &["--strict", "--json"])?;
     let told: Value = serde_json::from_slice(&fits.stdout)?;
-    assert_eq!((fits.status.code(), told["clipped"].as_object().map(serde_json::Map::len)), (Some(0), Some(0)));
+    assert_eq!(
+        (fits.status.code(), told["clipped"].as_object().map(serde_json::Map::len)),
+        (Some(0), Some(0))
+    );
     strong.push("=8");
     std::fs::remove_file(&packed)?;
     let refused = pack(strong.clone(), &["--strict"])?;
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("warning: the adapter is beyond what the model can store") && said.contains("lora_B"));
+    assert!(
+        said.contains("warning: the adapter is beyond what the model can store") && said.contains("lora_B")
+    );
     assert!(!packed.exists(), "a file was written");
     let written = pack(strong, &["--json"])?;
     let told: Value = serde_json::from_slice(&written.stdout)?;
