@@ -11,7 +11,12 @@ use quad_passes::runner::{self, RunError, RunErrorKind, RunOptions};
 use crate::exit::Failure;
 
 /// Every target. A backend adds a line.
-pub const TARGETS: &[TargetInfo] = &[quad_litert::target::LITERT];
+pub const TARGETS: &[TargetInfo] = &[
+    quad_litert::target::LITERT,
+    quad_litert::vendor::NEUROPILOT,
+    quad_litert::vendor::EXYNOS,
+    quad_litert::vendor::QUALCOMM,
+];
 
 /// Runs on `module` the passes that make it legal for `target`. `sizes` are numbers of symbolic sizes by name; a symbol
 /// without one becomes 1, which `notes` says.

@@ -9,4 +9,5 @@ pub mod lower;
 pub mod model;
 pub mod schema;
 pub mod target;
+pub mod vendor;
 mod versions;

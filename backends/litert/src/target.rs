@@ -8,10 +8,15 @@ use quad_backends::target::{Target, TargetInfo};
 use quad_ir::graph::{Graph, NodeId};
 
 use crate::lower::{Settings, legality, table};
+use crate::vendor::{EXYNOS, NEUROPILOT, QUALCOMM};
 
-/// The passes that make a frozen graph legal: everything in single precision, nothing that the runtime has no kernel for.
-pub const FINISHING: &str =
-    "convert-floats,decompose{gemm=true,swish=true,layer-norm=true,group-norm=true},clean";
+/// The passes that make a frozen graph legal: floats in single precision, and nothing that the runtime has no kernel for.
+/// Normalizations compute in floats between stored integers: what is inside of them has no encodings.
+pub const FINISHING: &str = "unfold-quant,convert-floats,decompose{gemm=true,layer-norm=true,group-norm=true},clean,\
+                             fold-quant,dce";
+
+/// All targets whose models are written by this backend.
+pub const TARGETS: [TargetInfo; 4] = [LITERT, NEUROPILOT, EXYNOS, QUALCOMM];
 
 /// In lists of targets.
 pub const LITERT: TargetInfo = TargetInfo {

@@ -22,11 +22,12 @@ use crate::{open, output};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quad check --target litert unet.onnx
+  quad check --target neuropilot --arch mdla5.5 unet.onnx
   quad check --target litert quantized.quad --json")]
 pub(crate) struct Arguments {
     /// The model, .onnx or .quad.
     model: PathBuf,
-    /// What it is checked for: litert.
+    /// What it is checked for: litert, neuropilot, exynos or litert-qualcomm.
     #[arg(long, value_name = "TARGET")]
     target: String,
     /// The generation of hardware, where the target knows several; the newest unless given.

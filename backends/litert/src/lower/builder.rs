@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, NodeId, NodeRef, ValueId, ValueRef};
-use quad_ir::ops::{Cast, Input};
+use quad_ir::ops::{Cast, Input, OpKind};
 use quad_ir::types::Quant;
 use quad_ir::weights::WeightId;
 use smallvec::SmallVec;
@@ -54,6 +54,16 @@ impl Kind {
     }
 }
 
+/// Whether all that reads the 64-bit integers `input` reads 32-bit ones as well.
+fn takes_narrow(input: ValueRef<'_>) -> bool {
+    let takes = |(reader, operand): (NodeRef<'_>, usize)| match reader.op().kind() {
+        OpKind::Cast => true,
+        OpKind::Gather | OpKind::GatherNd => operand == 1,
+        _ => false,
+    };
+    input.ty().dtype == DType::I64 && !input.is_output() && input.readers().all(takes)
+}
+
 impl<'g> Lowering<'g> {
     pub(super) fn new(graph: &'g Graph, settings: &'g Settings) -> Self {
         let name = graph.name().to_string();
@@ -72,6 +82,9 @@ impl<'g> Lowering<'g> {
         };
         for input in graph.inputs() {
             let tensor = lowering.result(input);
+            if settings.narrow_inputs && takes_narrow(input) {
+                lowering.subgraph.tensors[tensor.0 as usize].dtype = DType::I32;
+            }
             lowering.subgraph.inputs.push(tensor);
         }
         lowering

@@ -9,6 +9,7 @@ use quad_ir::dtype::DType;
 use quad_ir::graph::NodeRef;
 use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::{Conv, OpKind};
+use quad_ir::types::Quant;
 
 use super::builder::{Kind, Lowering};
 use super::values::{of_type, sizes};
@@ -80,7 +81,8 @@ fn emit(node: NodeRef<'_>, out: &mut Lowering<'_>) -> Result<(), EmitError> {
         Some(bias) => out.read(bias)?,
         // The kernel asks for one.
         None => {
-            out.zeros(&Kind { sizes: [filter_sizes[0]].as_slice().into(), dtype: DType::F32, quant: None })
+            let kind = bias_kind(&out.kind(input), &out.kind(filter))?;
+            out.zeros(&kind)
         }
     };
     let is_same = planes.is_same([input_sizes[1], input_sizes[2]], [filter_sizes[1], filter_sizes[2]]);
@@ -100,6 +102,26 @@ fn emit(node: NodeRef<'_>, out: &mut Lowering<'_>) -> Result<(), EmitError> {
     ];
     out.compute(node, Builtin::Conv2d, &[input, filter, bias], &options);
     Ok(())
+}
+
+/// The type of a bias beside `input` and `filter`: its scales are theirs multiplied.
+fn bias_kind(input: &Kind, filter: &Kind) -> Result<Kind, EmitError> {
+    let sizes = [filter.sizes[0]].as_slice().into();
+    let Some((of_input, of_filter)) = input.quant.as_ref().zip(filter.quant.as_ref()) else {
+        return Ok(Kind { sizes, dtype: DType::F32, quant: None });
+    };
+    let scale = of_input.scales[0].get();
+    let quant = Quant {
+        axis: of_filter.axis.map(|_| 0),
+        block: None,
+        scales: of_filter.scales.iter().map(|of_channel| (scale * of_channel.get()).into()).collect(),
+        zero_points: vec![0; of_filter.scales.len()].into(),
+        expressed: of_input.expressed,
+    };
+    quant.check().map_err(|error| EmitError::Unchecked(format!("its bias: {error}")))?;
+    // Sums of products of 16 and 8 bits overflow 32 bits.
+    let dtype = if input.dtype == DType::I16 { DType::I64 } else { DType::I32 };
+    Ok(Kind { sizes, dtype, quant: Some(quant.into()) })
 }
 
 /// `input` with zeros around its planes.

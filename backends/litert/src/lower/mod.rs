@@ -11,8 +11,10 @@ mod builder;
 mod cast;
 mod compare;
 mod conv;
+mod encode;
 mod matmul;
 mod movement;
+mod quantized;
 mod reduce;
 mod resize;
 mod rows;
@@ -39,6 +41,8 @@ use crate::model::LiteRtModel;
 pub struct Settings {
     /// Whether float constants are stored in 16 bits, and widened when the model is loaded.
     pub half_weights: bool,
+    /// Whether inputs of 64-bit integers become ones of 32, where all that reads them takes either.
+    pub narrow_inputs: bool,
     /// Names and texts that travel with the model.
     pub metadata: std::collections::BTreeMap<String, String>,
 }
@@ -142,5 +146,6 @@ pub fn lower(graph: &Graph, settings: &Settings) -> Result<LiteRtModel, LowerErr
 
 /// Whether `node` can be emitted.
 pub fn legality(node: NodeRef<'_>, settings: &Settings) -> Legality {
-    values::legality(node).and(table().legality(node, settings))
+    let of_values = values::legality(node).and(table().legality(node, settings));
+    if node.touches_quantized() { of_values.and(quantized::legality(node)) } else { of_values }
 }

@@ -8,7 +8,7 @@ use quad_ir::graph::NodeRef;
 use quad_ir::ops::OpKind;
 
 use super::{
-    Emit, EmitError, Lowering, Settings, Table, activation, arithmetic, cast, compare, conv, matmul,
+    Emit, EmitError, Lowering, Settings, Table, activation, arithmetic, cast, compare, conv, encode, matmul,
     movement, reduce, resize, softmax,
 };
 
@@ -22,6 +22,7 @@ pub fn table() -> &'static Table {
             cast::ROWS,
             compare::ROWS,
             conv::ROWS,
+            encode::ROWS,
             matmul::ROWS,
             movement::ROWS,
             reduce::ROWS,

@@ -38,10 +38,11 @@ pub(super) fn legality(node: NodeRef<'_>) -> Legality {
     reasons.legality()
 }
 
-/// Asks that `node`'s operand `index` be of one of `dtypes`; numbers that stand for reals are of their stored type.
+/// Asks that `node`'s operand `index` be of one of `dtypes`. Stored integers count as the floats that they stand for: which
+/// of them a kernel takes is a matter of their encodings.
 pub(super) fn of_type(node: NodeRef<'_>, index: usize, dtypes: &[DType], reasons: &mut Reasons) {
     let Some(value) = node.operands().nth(index).flatten() else { return };
-    let found = value.ty().dtype;
+    let found = value.ty().quant.as_ref().map_or(value.ty().dtype, |quant| quant.expressed);
     reasons.require(dtypes.contains(&found), || {
         let names: Vec<&str> = dtypes.iter().map(|dtype| dtype.name()).collect();
         format!("operand {index} is {found}, the kernel takes {}", names.join(", "))

@@ -5,11 +5,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use quad_backends::target;
+use quad_backends::report::Report;
+use quad_backends::target::{self, Target};
 use quad_ir::module::Module;
 use quad_ir::text;
 use quad_litert::flatbuffer;
 use quad_litert::lower::{Settings as LiteRtSettings, lower};
+use quad_litert::target::{LITERT, TARGETS};
+use quad_litert::vendor::NEUROPILOT;
 use quad_passes::lora::expose;
 use quad_passes::registry::Registry;
 use serde::Serialize;
@@ -18,15 +21,25 @@ use super::super::pipeline::size;
 use crate::adapters::{self, Prepared, Rank, Settings};
 use crate::exit::{Failure, Outcome};
 use crate::table::{bytes, counted};
-use crate::targets::{TARGETS, make_legal};
+use crate::targets::make_legal;
 use crate::{open, output, packed};
 
 /// How a model is converted for a runtime.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// The runtime that the model is for: litert.
+    /// The runtime that the model is for: litert, or one of those whose compilers take its models, neuropilot, exynos and
+    /// litert-qualcomm.
     #[arg(long, value_name = "TARGET")]
     pub(super) target: Option<String>,
+    /// The generation of hardware, where the target knows several; the newest unless given.
+    #[arg(long, value_name = "ARCH", requires = "target")]
+    arch: Option<String>,
+    /// Write the model even where the target's compiler leaves nodes to another processor.
+    #[arg(long, requires = "target")]
+    partial: bool,
+    /// Types of inputs: as they are, or 64-bit integers in 32 bits, which is what compilers for NPUs take.
+    #[arg(long, value_enum, requires = "target")]
+    io_types: Option<IoTypes>,
     /// How float constants are stored; a model that is quantized already says so itself.
     #[arg(long, value_enum, default_value_t = Precision::F32, requires = "target")]
     precision: Precision,
@@ -54,15 +67,27 @@ enum Precision {
     F16,
 }
 
+/// Types of inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum IoTypes {
+    /// As they are.
+    Keep,
+    /// 64-bit integers in 32 bits, where all that reads them takes either.
+    I32,
+}
+
 /// Everything that the command has to say.
 #[derive(Debug, Serialize)]
-struct Report {
+struct Written {
     output: PathBuf,
     target: String,
     bytes: u64,
     operators: usize,
     /// Slots of each adapter, in files.
     adapters: BTreeMap<String, PathBuf>,
+    /// The command that compiles the model for the target, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
     notes: Vec<String>,
 }
 
@@ -81,12 +106,13 @@ pub(super) fn run(
     options: &Options,
     registry: &Registry,
 ) -> Result<Outcome, Failure> {
-    let target = target::find(TARGETS, target, None).map_err(Failure::input)?;
+    let target = target::find(&TARGETS, target, options.arch.as_deref()).map_err(Failure::input)?;
     let mut notes = Vec::new();
     let mut prepared = prepared(model, options, &mut notes)?;
     let sizes = options.sizes.iter().cloned().collect();
     make_legal(&mut prepared.module, &*target, &sizes, registry, &mut notes)?;
-    let (bytes, operators) = write(&prepared.module, model, out, options)?;
+    check(&prepared.module, model, &*target, options, &mut notes)?;
+    let (bytes, operators) = write(&prepared.module, model, out, &*target, options)?;
     if let Some(path) = &options.keep {
         text::write_files(path, &prepared.module).map_err(Failure::input)?;
     }
@@ -100,8 +126,10 @@ pub(super) fn run(
         packed::write(&path, &prepared.module, &filled, &format!("{name}=1")).map_err(Failure::input)?;
         adapters.insert(name.clone(), path);
     }
+    let next = next(&*target, out, options);
     let target = target.name().to_owned();
-    Report { output: out.to_owned(), target, bytes, operators, adapters, notes }.print(options.json)?;
+    Written { output: out.to_owned(), target, bytes, operators, adapters, next, notes }
+        .print(options.json)?;
     Ok(Outcome::Done)
 }
 
@@ -121,13 +149,63 @@ fn prepared(model: &Path, options: &Options, notes: &mut Vec<String>) -> Result<
     Ok(prepared)
 }
 
+/// Refuses what the runtime does not take, and what the target's compiler does not, unless it was asked for.
+fn check(
+    module: &Module,
+    model: &Path,
+    target: &dyn Target,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let graph = open::main_graph(module, model).map_err(Failure::input)?;
+    let report = Report::new(target.name(), graph, &target.verdicts(graph));
+    if report.legal || target.name() == LITERT.name {
+        return Ok(());
+    }
+    let mut said = format!(
+        "{} does not take {} of {} nodes, and the graph falls into {} partitions",
+        target.name(),
+        report.nodes - report.legal_nodes,
+        report.nodes,
+        report.partitions.len()
+    );
+    for (reason, nodes) in report.by_reason() {
+        said.push_str(&format!("\n  {} x {reason}", nodes.len()));
+    }
+    if options.partial {
+        notes.push(said);
+        return Ok(());
+    }
+    said.push_str("\n--partial writes the model nevertheless, and leaves these nodes to another processor");
+    Err(Failure::message(said))
+}
+
+/// What compiles the model at `out` for the target.
+fn next(target: &dyn Target, out: &Path, options: &Options) -> Option<String> {
+    let arch = options.arch.as_deref().or(NEUROPILOT.archs.last().copied())?;
+    (target.name() == NEUROPILOT.name).then(|| {
+        let out = out.display();
+        format!("ncc-tflite {out} --arch={arch} -O3 --relax-fp32 --opt-accuracy -d {out}.dla")
+    })
+}
+
 /// Writes the graph of `module` that runs; how many bytes and operators that are.
-fn write(module: &Module, model: &Path, out: &Path, options: &Options) -> Result<(u64, usize), Failure> {
+fn write(
+    module: &Module,
+    model: &Path,
+    out: &Path,
+    target: &dyn Target,
+    options: &Options,
+) -> Result<(u64, usize), Failure> {
     let graph = open::main_graph(module, model).map_err(Failure::input)?;
     let digest = packed::digest(module).map_err(Failure::input)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let metadata = BTreeMap::from([("quad.model".to_owned(), digest), ("quad.version".to_owned(), version)]);
-    let settings = LiteRtSettings { half_weights: options.precision == Precision::F16, metadata };
+    let settings = LiteRtSettings {
+        half_weights: options.precision == Precision::F16,
+        narrow_inputs: options.io_types.map_or(target.name() != LITERT.name, |types| types == IoTypes::I32),
+        metadata,
+    };
     let lowered = lower(graph, &settings).map_err(Failure::input)?;
     let operators = lowered.subgraphs.iter().map(|subgraph| subgraph.operators.len()).sum();
     let bytes = flatbuffer::write_file(&lowered, out).map_err(Failure::input)?;
@@ -141,7 +219,7 @@ fn beside(out: &Path, name: &str) -> PathBuf {
     out.with_file_name(file)
 }
 
-impl Report {
+impl Written {
     fn print(&self, json: bool) -> Result<(), Failure> {
         let out = &mut output::stdout();
         if json {
@@ -153,6 +231,9 @@ impl Report {
         writeln!(out, "written to {}", self.output.display())?;
         for (name, path) in &self.adapters {
             writeln!(out, "slots of {name} written to {}", path.display())?;
+        }
+        if let Some(next) = &self.next {
+            writeln!(out, "next: {next}")?;
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! What the LiteRT backend writes runs in LiteRT and computes what the interpreter computes.
 
+mod operations;
+mod vendors;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,7 +43,12 @@ fn main() -> Result<ExitCode, Failed> {
         Trial::test("weights outside of the flatbuffer", outside),
         Trial::test("the same bytes with any number of threads", same_bytes),
     ];
-    let trials = each.chain(others).map(|trial| trial.with_ignored_flag(without)).collect();
+    let trials = each
+        .chain(others)
+        .chain(operations::trials()?)
+        .chain(vendors::trials())
+        .map(|trial| trial.with_ignored_flag(without))
+        .collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
 }
 

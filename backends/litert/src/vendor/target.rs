@@ -1,0 +1,80 @@
+//! Vendors as targets: the runtime's rules first, then those of the vendor's compiler for every operator.
+
+use std::collections::BTreeMap;
+
+use quad_backends::legality::Legality;
+use quad_backends::support::{SupportRow, rows_of};
+use quad_backends::target::{Target, TargetInfo};
+use quad_ir::graph::{Graph, NodeId};
+
+use super::{VendorRules, exynos, neuropilot, qualcomm};
+use crate::lower::{Settings, legality, lower, table};
+use crate::target::FINISHING;
+
+/// NeuroPilot in lists of targets.
+pub const NEUROPILOT: TargetInfo = TargetInfo {
+    name: "neuropilot",
+    summary: "MediaTek's NeuroPilot through LiteRT: what the plugin legalizes and the documentation of the MDLA allows. \
+              Whether NeuroPilot compiles a model only NeuroPilot can tell.",
+    archs: neuropilot::ARCHS,
+    make: |arch| {
+        let rules = neuropilot::rules(arch.unwrap_or("mdla5.5"));
+        Box::new(Vendor { info: &NEUROPILOT, rules })
+    },
+};
+
+/// Exynos in lists of targets.
+pub const EXYNOS: TargetInfo = TargetInfo {
+    name: "exynos",
+    summary: "Samsung's Exynos through LiteRT: what the plugin has a builder for. Whether Exynos compiles a model only \
+              Exynos can tell.",
+    archs: &[],
+    make: |_| Box::new(Vendor { info: &EXYNOS, rules: &exynos::RULES }),
+};
+
+/// Qualcomm through LiteRT in lists of targets.
+pub const QUALCOMM: TargetInfo = TargetInfo {
+    name: "litert-qualcomm",
+    summary: "Qualcomm's Hexagon NPU through LiteRT: what the plugin compiles with QNN 2.51 for SM8650 and later.",
+    archs: &[],
+    make: |_| Box::new(Vendor { info: &QUALCOMM, rules: &qualcomm::RULES }),
+};
+
+/// A vendor's compiler behind the runtime.
+#[derive(Clone, Copy, Debug)]
+struct Vendor {
+    info: &'static TargetInfo,
+    rules: &'static VendorRules,
+}
+
+impl Target for Vendor {
+    fn name(&self) -> &'static str {
+        self.info.name
+    }
+
+    fn finishing(&self) -> String {
+        FINISHING.to_owned()
+    }
+
+    fn verdicts(&self, graph: &Graph) -> BTreeMap<NodeId, Legality> {
+        let settings = Settings { narrow_inputs: true, ..Settings::default() };
+        let mut verdicts: BTreeMap<NodeId, Legality> =
+            graph.nodes().map(|node| (node.id(), legality(node, &settings))).collect();
+        // Where a node cannot be lowered there are no operators to ask; its reasons are said already.
+        let Ok(model) = lower(graph, &settings) else { return verdicts };
+        for subgraph in &model.subgraphs {
+            for operator in &subgraph.operators {
+                let reasons = self.rules.reasons(operator, subgraph);
+                if let Some(node) = operator.node.filter(|_| !reasons.is_empty()) {
+                    let so_far = verdicts.remove(&node).unwrap_or(Legality::Legal);
+                    verdicts.insert(node, so_far.and(Legality::of(reasons)));
+                }
+            }
+        }
+        verdicts
+    }
+
+    fn support(&self) -> Vec<SupportRow> {
+        rows_of(table())
+    }
+}
