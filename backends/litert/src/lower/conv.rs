@@ -77,13 +77,12 @@ fn emit(node: NodeRef<'_>, out: &mut Lowering<'_>) -> Result<(), EmitError> {
     let planes = Planes::of(conv);
     let (input_sizes, filter_sizes) = (sizes(input), sizes(filter));
     let (input, filter) = (out.read(input)?, out.read(filter)?);
-    let bias = match node.operand("b") {
-        Some(bias) => out.read(bias)?,
+    let bias = if let Some(bias) = node.operand("b") {
+        out.read(bias)?
+    } else {
         // The kernel asks for one.
-        None => {
-            let kind = bias_kind(&out.kind(input), &out.kind(filter))?;
-            out.zeros(&kind)
-        }
+        let kind = bias_kind(&out.kind(input), &out.kind(filter))?;
+        out.zeros(&kind)
     };
     let is_same = planes.is_same([input_sizes[1], input_sizes[2]], [filter_sizes[1], filter_sizes[2]]);
     let is_valid = planes.pads == [0; 4];

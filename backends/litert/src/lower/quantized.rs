@@ -23,13 +23,12 @@ type Rule = fn(NodeRef<'_>, &mut Reasons);
 /// Whether `node`, which reads or makes stored integers, computes with them as it says.
 pub(super) fn legality(node: NodeRef<'_>) -> Legality {
     let mut reasons = Reasons::default();
-    match rule(node.op().kind()) {
-        Some(rule) => rule(node, &mut reasons),
-        None => {
-            let name = node.op().def().name();
-            let why = format!("`{name}` has no kernel for stored integers that is right everywhere");
-            reasons.add(Reason::new(why).help("leave its operands and result floats, without encodings"));
-        }
+    if let Some(rule) = rule(node.op().kind()) {
+        rule(node, &mut reasons);
+    } else {
+        let name = node.op().def().name();
+        let why = format!("`{name}` has no kernel for stored integers that is right everywhere");
+        reasons.add(Reason::new(why).help("leave its operands and result floats, without encodings"));
     }
     reasons.legality()
 }

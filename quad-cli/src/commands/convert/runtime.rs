@@ -1,7 +1,8 @@
 //! Converting for a runtime: adapters become inputs, the target's passes run, and the model is written.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -170,7 +171,7 @@ fn check(
         report.partitions.len()
     );
     for (reason, nodes) in report.by_reason() {
-        said.push_str(&format!("\n  {} x {reason}", nodes.len()));
+        let _ = write!(said, "\n  {} x {reason}", nodes.len());
     }
     if options.partial {
         notes.push(said);
