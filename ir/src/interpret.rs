@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::graph::{Graph, NodeRef, ValueId, ValueRef};
 use crate::loc::{Loc, Name};
 use crate::ops::{EvalError, Fact, InferError, Op, Operands, Results, Types, Weight};
-use crate::quantized::Call;
+use crate::quantized::{Arithmetic, Call};
 use crate::tensor::Tensor;
 use crate::types::{Dim, Known, SymId, TensorType};
 use crate::weights::{WeightError, WeightId};
@@ -121,6 +121,15 @@ pub struct Interpreter<'g> {
     limit: u64,
     progress: Option<&'g dyn Fn(usize, usize)>,
     constants: Option<&'g Constants>,
+    arithmetic: Arithmetic,
+    kernels: Option<&'g dyn Kernels>,
+}
+
+/// Computes nodes in another way than the reference semantics: with the rounding of a particular device, say.
+pub trait Kernels: Sync {
+    /// The results of `node` for `operands`, both as they are stored. `None` leaves the node to the reference semantics.
+    /// Inputs and weights are not asked for.
+    fn evaluate(&self, node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Option<Result<Results, EvalError>>;
 }
 
 /// Weights of a graph whose bytes were read or made before.
@@ -129,7 +138,14 @@ pub type Constants = FxHashMap<WeightId, Tensor>;
 impl<'g> Interpreter<'g> {
     /// An interpreter of `graph` without a memory limit.
     pub fn new(graph: &'g Graph) -> Self {
-        Self { graph, limit: u64::MAX, progress: None, constants: None }
+        Self {
+            graph,
+            limit: u64::MAX,
+            progress: None,
+            constants: None,
+            arithmetic: Arithmetic::default(),
+            kernels: None,
+        }
     }
 
     /// Refuses to hold more than `limit` bytes of computed values at a time. Inputs and weights do not count.
@@ -150,6 +166,20 @@ impl<'g> Interpreter<'g> {
     #[must_use]
     pub fn with_constants(mut self, constants: &'g Constants) -> Self {
         self.constants = Some(constants);
+        self
+    }
+
+    /// Computes nodes with quantized values so; [`Arithmetic::Integer`] unless it is said.
+    #[must_use]
+    pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        self.arithmetic = arithmetic;
+        self
+    }
+
+    /// Asks `kernels` first for each node.
+    #[must_use]
+    pub fn with_kernels(mut self, kernels: &'g dyn Kernels) -> Self {
+        self.kernels = Some(kernels);
         self
     }
 
@@ -233,7 +263,12 @@ impl<'g> Interpreter<'g> {
             .collect();
         let error =
             |error| RunError::Eval { op: node.op().def().name(), loc: Box::new(node.loc().clone()), error };
-        let call = Call::new(node, tensors).map_err(error)?;
+        if let Some(results) = self.kernels.and_then(|kernels| kernels.evaluate(node, &tensors)) {
+            let results = results.map_err(error)?;
+            self.check_results(node, &results)?;
+            return Ok(results);
+        }
+        let call = Call::new(node, tensors, self.arithmetic).map_err(error)?;
         self.check_memory(node, &call.types, held)?;
         let results = call.evaluate().map_err(error)?;
         self.check_results(node, &results)?;
@@ -363,7 +398,12 @@ fn counted(node: NodeRef<'_>, tensor: &Tensor) -> u64 {
 pub(crate) fn infer_run_time(op: &Op, tensors: &[Option<Tensor>]) -> Result<Types, InferError> {
     let fact = |tensor: &Tensor| Fact { ty: tensor.ty(), known: Some(Known::Constant(tensor.clone())) };
     let facts: Vec<Option<Fact>> = tensors.iter().map(|tensor| tensor.as_ref().map(fact)).collect();
-    let types = op.def().infer(&Operands::new(op.def().operands(), &facts, 0))?;
+    infer_with(op, &facts)
+}
+
+/// Result types of `op` for operands of which `facts` are known.
+pub(crate) fn infer_with(op: &Op, facts: &[Option<Fact>]) -> Result<Types, InferError> {
+    let types = op.def().infer(&Operands::new(op.def().operands(), facts, 0))?;
     match types.iter().find(|ty| !ty.is_representable()) {
         Some(ty) => Err(InferError::TooLarge { ty: ty.to_string() }),
         None => Ok(types),

@@ -13,8 +13,9 @@ use quad_ir::interpret::{Interpreter, NamedTensors, RunError};
 use quad_ir::module::Module;
 use quad_ir::ops::Input;
 use quad_ir::ops::source::Binding;
+use quad_ir::quantized::{Arithmetic, quantize};
 use quad_ir::tensor::{Tensor, element_count};
-use quad_ir::types::{Dim, SymId};
+use quad_ir::types::{Dim, Encoded, SymId};
 
 use crate::runner::{Observer, PassReport};
 
@@ -28,7 +29,7 @@ pub const PACK: &str = "pack";
 const SIZE: u64 = 2;
 
 /// What a module computes: `@pack`, where there is one, on its inputs, and then the graph that runs on its own and on
-/// what `@pack` made. Inputs that depend on an adapter and are not given are zeros: no adapter.
+/// what `@pack` made. Inputs that depend on an adapter and are not given are zeros: no adapter. Quantized values are simulated.
 pub fn evaluate(module: &Module, inputs: &NamedTensors) -> Result<NamedTensors, RunError> {
     let Some(main) = module.main() else { return Ok(NamedTensors::new()) };
     let of = |graph: &Graph, given: &NamedTensors| -> NamedTensors {
@@ -38,9 +39,14 @@ pub fn evaluate(module: &Module, inputs: &NamedTensors) -> Result<NamedTensors, 
     };
     let mut given = inputs.clone();
     if let Some(pack) = module.graph(PACK) {
-        given.extend(Interpreter::new(pack).run(&of(pack, inputs))?);
+        given.extend(interpreter(pack).run(&of(pack, inputs))?);
     }
-    Interpreter::new(main).run(&of(main, &given))
+    interpreter(main).run(&of(main, &given))
+}
+
+/// Passes are compared by the real numbers that their graphs mean: rounding once or twice is the affair of a device.
+fn interpreter(graph: &Graph) -> Interpreter<'_> {
+    Interpreter::new(graph).with_arithmetic(Arithmetic::Simulated)
 }
 
 /// What `input` is when there is no adapter: zeros, where it depends on one.
@@ -49,7 +55,9 @@ pub fn absent(input: ValueRef<'_>) -> Option<Tensor> {
     let sizes = input.ty().shape.as_known().filter(|_| is_adapter)?;
     let sizes: Option<Vec<usize>> = sizes.iter().map(|size| usize::try_from(*size).ok()).collect();
     let sizes = sizes.filter(|sizes| element_count(sizes).is_some_and(|count| count <= MAX_ELEMENTS))?;
-    Tensor::zeros(input.ty().dtype, &sizes).ok()
+    let Some(encoded) = Encoded::of(input.ty()) else { return Tensor::zeros(input.ty().dtype, &sizes).ok() };
+    // What is stored for zero is the zero point.
+    quantize(&Tensor::zeros(encoded.quant.expressed, &sizes).ok()?, &encoded).ok()
 }
 
 /// Inputs for `module`, drawn from `seed`. Symbolic sizes are those in `sizes`, or 2.

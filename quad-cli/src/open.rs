@@ -1,13 +1,17 @@
 //! Opens models of every format. The extension decides which one a file is in.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use quad_frontends::onnx;
-use quad_ir::graph::Graph;
+use quad_ir::graph::{Graph, NodeRef};
 use quad_ir::module::Module;
 use quad_ir::text;
 use quad_passes::check::PACK;
+use quad_passes::pipeline::Pipeline;
+use quad_passes::registry::Registry;
+use quad_passes::runner::{self, RunOptions};
 
 use crate::exit::Failure;
 
@@ -61,16 +65,29 @@ pub(crate) fn open(path: &Path) -> Result<Module, OpenError> {
 }
 
 /// Writes `module`, opened from `source`, to `path`. ONNX holds one graph, so a module that computes what it takes for an
-/// adapter in a graph of its own is refused there.
+/// adapter in a graph of its own is refused there. Quantized types become operations there that quantize and dequantize.
 pub(crate) fn write(path: &Path, format: Format, module: &Module, source: &Path) -> Result<(), Failure> {
     match format {
         Format::Text => text::write_files(path, module).map_err(Failure::input),
         Format::Onnx if module.graph(PACK).is_some() => Err(Failure::input(OpenError::Pack(path.to_owned()))),
         Format::Onnx => {
-            let graph = main_graph(module, source).map_err(Failure::input)?;
+            let plain = unfolded(module)?;
+            let graph = main_graph(&plain, source).map_err(Failure::input)?;
             onnx::write(graph, path).map_err(Failure::input)
         }
     }
+}
+
+/// `module` without quantized types, which ONNX has not: scales and zero points are operands there.
+fn unfolded(module: &Module) -> Result<Cow<'_, Module>, Failure> {
+    let quantized = |graph: &Graph| graph.nodes().any(NodeRef::touches_quantized);
+    if !module.graphs.iter().any(quantized) {
+        return Ok(Cow::Borrowed(module));
+    }
+    let mut module = module.clone();
+    let pipeline = Pipeline::parse("unfold-quant", &Registry::standard()).map_err(Failure::input)?;
+    runner::run(&pipeline, &mut module, &RunOptions::default(), &mut []).map_err(Failure::input)?;
+    Ok(Cow::Owned(module))
 }
 
 /// The graph of `module`, opened from `path`, that runs.

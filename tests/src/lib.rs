@@ -9,6 +9,7 @@ pub mod generate;
 pub mod litert;
 pub mod models;
 pub mod mutate;
+pub mod onnxruntime;
 pub mod operations;
 pub mod passes;
 pub mod paths;

@@ -34,8 +34,12 @@ fn holds_on_random_graphs(pipeline: &str) {
 }
 
 /// Passes that find nothing in any random graph, and why.
-const IDLE: &[(&str, &str)] =
-    &[("convert-floats", "there is nothing but f32 and f64"), ("expose-lora", "adapters are inputs already")];
+const IDLE: &[(&str, &str)] = &[
+    ("convert-floats", "there is nothing but f32 and f64"),
+    ("expose-lora", "adapters are inputs already"),
+    ("fold-quant", "nothing is quantized"),
+    ("unfold-quant", "nothing is quantized"),
+];
 
 /// Passes that do nothing unless they are told to.
 const TOLD: &[(&str, &str)] = &[

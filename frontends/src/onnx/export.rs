@@ -46,6 +46,19 @@ pub enum WriteError {
         /// Where it came from.
         loc: String,
     },
+    /// A value is of a quantized type.
+    #[error(
+        "`{op}` at {loc} has quantized type {ty}, which ONNX has not: pass `unfold-quant` puts `quantize_linear` and \
+         `dequantize_linear` in its place"
+    )]
+    Quantized {
+        /// The operation that makes the value.
+        op: &'static str,
+        /// Where it came from.
+        loc: String,
+        /// The type.
+        ty: String,
+    },
     /// An attribute has no ONNX form.
     #[error(transparent)]
     Attribute(#[from] AttrError),
@@ -73,6 +86,10 @@ pub enum WriteError {
 /// Writes `graph` to `path`. ONNX has channels first; operations that have them last get transposes around them. Weights of more than 64 MiB in all go to a second file, `path` with `.data` appended.
 /// Both appear whole or not at all.
 pub fn write(graph: &Graph, path: &Path) -> Result<(), WriteError> {
+    if let Some(value) = graph.nodes().flat_map(NodeRef::results).find(|value| value.ty().quant.is_some()) {
+        let (node, ty) = (value.producer(), graph.symbols().show_type(value.ty()).to_string());
+        return Err(WriteError::Quantized { op: node.op().def().name(), loc: node.loc().to_string(), ty });
+    }
     let graph = &*channels_first(graph)?;
     let data_path = with_suffix(path, ".data");
     let mut writer = Writer::new(graph, &data_path)?;

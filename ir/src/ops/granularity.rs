@@ -91,15 +91,25 @@ impl Granularity {
     /// What the scales of `quant` belong to in a tensor of sizes `x`, which fits it.
     pub(crate) fn of(quant: &Quant, x: &[usize]) -> Self {
         let axis = quant.axis.map(usize::from).filter(|axis| *axis < x.len() && quant.scales.len() > 1);
-        let Some(axis) = axis else {
-            let row = x.iter().product::<usize>().min(RUN);
-            return Self { row, rows: 1, block: 1, scales: 1, each: false };
-        };
+        let Some(axis) = axis else { return Self::along(None, x) };
         let (row, rows) = (x[axis + 1..].iter().product(), x[axis]);
         let block = quant.block.map_or(1, |block| (block as usize).max(1));
         let blocks = rows.div_ceil(block);
         // Blocks are for all indices of the other axes together, unless there are scales for each of them.
         Self { row, rows, block, scales: blocks, each: quant.block.is_some() && quant.scales.len() != blocks }
+    }
+
+    /// Parameters of which there is one for each index along `axis` of a tensor of sizes `x`; one for all without.
+    pub(crate) fn along(axis: Option<usize>, x: &[usize]) -> Self {
+        match axis.filter(|axis| *axis < x.len()) {
+            Some(axis) => {
+                let (row, rows) = (x[axis + 1..].iter().product(), x[axis]);
+                Self { row, rows, block: 1, scales: rows, each: false }
+            }
+            None => {
+                Self { row: x.iter().product::<usize>().min(RUN), rows: 1, block: 1, scales: 1, each: false }
+            }
+        }
     }
 
     /// Calls `one` with each element of `from` and the place of its scale, and puts what it returns into `into`, on

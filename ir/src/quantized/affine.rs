@@ -64,6 +64,24 @@ impl Affine {
         with_number!(dtype, T => self.store_as::<T>(real, precision, dtype))
     }
 
+    /// What is stored less its zero points: integers, exact in `f64` where `stored` has at most 32 bits.
+    pub(crate) fn centered(&self, stored: &Tensor) -> Result<Vec<f64>, EvalError> {
+        let elements = stored.to_f64()?;
+        let mut centered = vec![0.0; elements.len()];
+        self.places.map(&elements, &mut centered, |element, place| element - self.zeros[place]);
+        Ok(centered)
+    }
+
+    /// The real numbers that `stored` stands for, in `f64`: exact where it has at most 16 bits.
+    pub(crate) fn wide(&self, stored: &Tensor) -> Result<Vec<f64>, EvalError> {
+        let elements = stored.to_f64()?;
+        let mut values = vec![0.0; elements.len()];
+        self.places.map(&elements, &mut values, |element, place| {
+            (element - self.zeros[place]) * f64::from(self.scales[place])
+        });
+        Ok(values)
+    }
+
     fn real_of<T: Number>(&self, stored: &Tensor, expressed: DType) -> Result<Tensor, EvalError> {
         let elements = stored.to_compute::<T>()?;
         let mut values = vec![0.0f32; elements.len()];

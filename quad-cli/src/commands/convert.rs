@@ -17,6 +17,9 @@ use crate::output;
 /// two files, OUT and OUT.data; a text with large weights is OUT and OUT.safetensors. With --target the passes of that
 /// target run first, and what it does not take is an error that names every node and reason. Files appear whole or not at
 /// all, over files of the same names that are there; converting a model onto itself is safe.
+///
+/// ONNX has no quantized types: values of one are written between QuantizeLinear and DequantizeLinear, as pass
+/// `unfold-quant` does it. `quad opt -p fold-quant` makes types of those again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quad convert unet.onnx -o unet.quad

@@ -7,8 +7,8 @@ use quad_ir::module::Module;
 use quad_ir::text;
 
 use super::onnx::require_close;
-use super::onnxruntime::OnnxRuntime;
 use super::{FileTest, Test};
+use crate::onnxruntime::OnnxRuntime;
 use crate::paths;
 
 /// See the [module](self).

@@ -20,7 +20,6 @@ mod eval;
 mod header;
 mod import;
 mod onnx;
-mod onnxruntime;
 mod roundtrip;
 mod run;
 mod story;

@@ -13,8 +13,8 @@ use quad_frontends::onnx;
 use quad_ir::compare::{Difference, Tolerance};
 use quad_ir::interpret::{Interpreter, NamedTensors};
 
-use super::onnxruntime::OnnxRuntime;
 use super::{FileTest, Test};
+use crate::onnxruntime::OnnxRuntime;
 
 /// See the [module](self).
 pub(super) struct Onnx;

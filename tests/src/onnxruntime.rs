@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::server::Server;
 
 /// A process that runs models.
-pub(super) struct OnnxRuntime(Server);
+pub struct OnnxRuntime(Server);
 
 /// What the process is asked.
 #[derive(Serialize)]
@@ -32,7 +32,10 @@ struct Answer {
 
 impl OnnxRuntime {
     /// The process that all tests share, or `None` where `QUAD_PYTHON` is not set.
-    pub(super) fn shared() -> Result<Option<&'static Self>, Failed> {
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn shared() -> Result<Option<&'static Self>, Failed> {
         static SHARED: OnceLock<Result<Option<OnnxRuntime>, String>> = OnceLock::new();
         let start = || Ok(Server::start("serve_onnxruntime.py")?.map(Self));
         let shared =
@@ -41,7 +44,10 @@ impl OnnxRuntime {
     }
 
     /// The outputs of `model` for `inputs`.
-    pub(super) fn run(&self, model: &Path, inputs: &NamedTensors) -> Result<NamedTensors, Failed> {
+    ///
+    /// # Errors
+    /// When the process ends, or cannot run the model: then with what it says.
+    pub fn run(&self, model: &Path, inputs: &NamedTensors) -> Result<NamedTensors, Failed> {
         let folder = tempfile::tempdir()?;
         for (index, (name, tensor)) in inputs.iter().enumerate() {
             std::fs::write(folder.path().join(format!("input_{index}.pb")), pb::encode(name, tensor))?;
