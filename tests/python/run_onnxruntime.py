@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a model in ONNX Runtime on the CPU: run_onnxruntime.py MODEL INPUTS.npz OUTPUTS.npz [--no-optimization].
+"""Runs a model in ONNX Runtime on the CPU: run_onnxruntime.py MODEL INPUTS.npz OUTPUTS.npz [INPUTS.npz OUTPUTS.npz ..].
 
 The counterpart of `quad run` for comparisons. Prints how long loading and running took.
 """
@@ -14,21 +14,24 @@ import onnxruntime
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("inputs")
-    parser.add_argument("outputs")
+    parser.add_argument("files", nargs="+", help="inputs and outputs in turns")
     parser.add_argument("--no-optimization", action="store_true", help="run the graph as it is")
     arguments = parser.parse_args()
     options = onnxruntime.SessionOptions()
+    # Models with signed 8-bit integers in operator set 21 and newer are rewritten to unsigned ones otherwise, into nodes
+    # that ONNX Runtime itself refuses then.
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
     if arguments.no_optimization:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     started = time.monotonic()
     session = onnxruntime.InferenceSession(arguments.model, options, providers=["CPUExecutionProvider"])
     loaded = time.monotonic()
-    with np.load(arguments.inputs) as arrays:
-        outputs = session.run(None, {name: arrays[name] for name in arrays.files})
-    print(f"onnxruntime: loaded in {loaded - started:.2f} s, ran in {time.monotonic() - loaded:.2f} s")
     names = [output.name for output in session.get_outputs()]
-    np.savez(arguments.outputs, **dict(zip(names, outputs, strict=True)))
+    for inputs, outputs in zip(arguments.files[::2], arguments.files[1::2], strict=True):
+        with np.load(inputs) as arrays:
+            found = session.run(None, {name: arrays[name] for name in arrays.files})
+        np.savez(outputs, **dict(zip(names, found, strict=True)))
+    print(f"onnxruntime: loaded in {loaded - started:.2f} s, ran in {time.monotonic() - loaded:.2f} s")
 
 
 if __name__ == "__main__":

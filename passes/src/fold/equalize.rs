@@ -28,6 +28,15 @@
 //! ```
 //! After:
 //! ```quad
+//! graph @main(%x: f32[2, 2]) {
+//!   %0 = weight [2.0, 1.0, 1.0, 0.5] : f32[2, 2]
+//!   %1 = weight [2.0, -1.0] : f32[2]
+//!   %2 = gemm(%x, %0, %1) : f32[2, 2]
+//!   %3 = relu(%2) : f32[2, 2]
+//!   %4 = weight [2.0, 1.0, 0.25, 1.0] : f32[2, 2]
+//!   %y = matmul(%3, %4) : f32[2, 2]
+//!   return "y" = %y
+//! }
 //! ```
 
 use quad_ir::attr::{AttrError, AttrVisitor};

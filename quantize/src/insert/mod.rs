@@ -35,10 +35,12 @@
 //! ```quad
 //! graph @main(%x: f32[2, 3], %s: i16[2, 2] adapter) {
 //!   %s.scale = weight 0.001 : f32[]
-//!   %s.dq = dequantize_linear(%s, %s.scale) : f32[2, 2]
+//!   %s.zero_point = weight 0 : i16[]
+//!   %s.dq = dequantize_linear(%s, %s.scale, %s.zero_point) : f32[2, 2]
 //!   %w.scale = weight [0.02, 0.01] : f32[2]
+//!   %w.zero_point = weight [0, 0] : i8[2]
 //!   %w = weight [50, -50, 12, 125, -100, 75] : i8[3, 2]
-//!   %w.dq = dequantize_linear(%w, %w.scale) : f32[3, 2]
+//!   %w.dq = dequantize_linear(%w, %w.scale, %w.zero_point) : f32[3, 2]
 //!   %b.scale = weight [0.0004, 0.0002] : f32[2]
 //!   %b = weight [1250, -1250] : i32[2]
 //!   %b.dq = dequantize_linear(%b, %b.scale) {axis = 0} : f32[2]
@@ -57,7 +59,8 @@
 //!
 //! graph @pack(%s: f32[2, 2] adapter) {
 //!   %s.scale = weight 0.001 : f32[]
-//!   %0 = quantize_linear(%s, %s.scale) {output_dtype = i16} : i16[2, 2]
+//!   %s.zero_point = weight 0 : i16[]
+//!   %0 = quantize_linear(%s, %s.scale, %s.zero_point) : i16[2, 2]
 //!   %1 = weight -32767 : i16[]
 //!   %2 = clip(%0, %1) : i16[2, 2]
 //!   return "s" = %2

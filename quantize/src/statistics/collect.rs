@@ -7,7 +7,7 @@ use quad_ir::interpret::NamedTensors;
 use quad_ir::ops::Input;
 use quad_ir::ops::source::Binding;
 use quad_ir::tensor::{Tensor, TensorError};
-use quad_ir::weights::WeightError;
+use quad_ir::weights::{Source, WeightError, WeightId, Weights};
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 
@@ -98,6 +98,29 @@ impl TensorStatistics {
         let axes = (0..tensor.rank()).map(|axis| along(&elements, tensor.sizes(), axis)).collect();
         Ok(Ok(Self { axes, histogram, range }))
     }
+
+    /// Statistics of what the adapter `adapter` gives to `slot`, which must be finite.
+    pub(super) fn of_slot(adapter: &str, slot: &str, tensor: &Tensor) -> Result<Self, CollectError> {
+        let taken =
+            Self::of(tensor).map_err(|error| CollectError::Tensor { name: slot.to_owned(), error })?;
+        taken.map_err(|found| CollectError::Slot {
+            adapter: adapter.to_owned(),
+            slot: slot.to_owned(),
+            found,
+        })
+    }
+}
+
+/// The elements of a constant. Those in a file are read, not mapped in: pages that were touched through a map would pile
+/// up while one constant after the other is looked at.
+fn elements(weights: &Weights, id: WeightId) -> Result<Tensor, WeightError> {
+    let file = matches!(weights.source(id), Source::File { .. });
+    let ty = weights.ty(id).filter(|_| file);
+    let Some((ty, length)) = ty.and_then(|ty| Some((ty, ty.byte_len()?))) else { return weights.tensor(id) };
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    weights.stream(id, &mut bytes)?;
+    let sizes: Vec<usize> = ty.shape.iter().map(|dim| dim.known().map_or(0, |size| size as usize)).collect();
+    Ok(Tensor::new(ty.dtype, &sizes, bytes.into())?)
 }
 
 /// The extremes of `elements`; `None` where there are none, an element where it is not finite.
@@ -150,7 +173,7 @@ pub fn weights(graph: &Graph) -> Result<BTreeMap<String, TensorStatistics>, Coll
     let taken = constants.into_par_iter().map(|value| {
         let name = value.name().map_or_else(String::new, ToString::to_string);
         let Some(id) = value.weight() else { return Ok(None) };
-        let tensor = graph.weights().tensor(id);
+        let tensor = elements(graph.weights(), id);
         let tensor = tensor.map_err(|error| CollectError::Weight { name: name.clone(), error })?;
         match TensorStatistics::of(&tensor) {
             Ok(statistics) => Ok(statistics.ok().map(|statistics| (name, statistics))),
@@ -187,10 +210,7 @@ impl AdapterStatistics {
     ) -> Result<Self, CollectError> {
         let mut statistics = BTreeMap::new();
         for (slot, tensor) in slots.iter().filter(|(_, tensor)| tensor.dtype().is_float()) {
-            let taken = TensorStatistics::of(tensor)
-                .map_err(|error| CollectError::Tensor { name: slot.clone(), error })?;
-            let named = |found| CollectError::Slot { adapter: name.to_owned(), slot: slot.clone(), found };
-            statistics.insert(slot.clone(), taken.map_err(named)?);
+            statistics.insert(slot.clone(), TensorStatistics::of_slot(name, slot, tensor)?);
         }
         let values = observed(graph).into_iter().map(|name| (name, ValueStatistics::default()));
         Ok(Self {
@@ -266,7 +286,7 @@ impl Observation {
 }
 
 /// A digest of what an adapter gives.
-fn digest(slots: &NamedTensors) -> String {
+pub(super) fn digest(slots: &NamedTensors) -> String {
     let mut hasher = blake3::Hasher::new();
     for (name, tensor) in slots {
         let header = format!("{name} {}\n", tensor.ty());

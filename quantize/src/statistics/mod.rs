@@ -7,6 +7,7 @@
 
 mod collect;
 mod file;
+mod given;
 pub mod histogram;
 mod merge;
 
@@ -17,6 +18,7 @@ use histogram::Histogram;
 
 pub use collect::{CollectError, Observation, observed, weights};
 pub use file::FormatError;
+pub use given::{GivenError, Ranges};
 pub use merge::MergeError;
 
 /// Statistics of a model, and perhaps of some of its adapters on some of their samples.

@@ -1,6 +1,7 @@
 //! `quad calibrate`: takes the statistics that encodings are made of, joins and shows them.
 
 mod checkpoint;
+mod given;
 mod show;
 mod take;
 
@@ -36,6 +37,7 @@ use crate::{output, statistics};
   quad calibrate unet.onnx --adapter edit=edit/ --data edit.npz --data base=photos.npz --samples 64 -o stats.safetensors
   quad calibrate unet.onnx --adapter edit=edit/ --data edit.npz --shard 1/4 -o part1.safetensors
   quad calibrate --merge part1.safetensors part2.safetensors part3.safetensors part4.safetensors -o stats.safetensors
+  quad calibrate unet.onnx --adapter edit=edit/ --ranges ranges.json -o stats.safetensors
   quad calibrate --show stats.safetensors")]
 pub(crate) struct Arguments {
     /// The model, .onnx or .quad.
@@ -48,6 +50,10 @@ pub(crate) struct Arguments {
     /// Data of the adapter NAME, or of all that have none of their own. May be given several times.
     #[arg(long, value_name = "[NAME=]PATH", value_parser = given, conflicts_with_all = ["merge", "show"])]
     data: Vec<GivenData>,
+    /// Run nothing: take the ranges of values from this JSON object, `{"*": [-8, 8], "*softmax*": [0, 1]}`, in which the
+    /// longest pattern that fits a name counts. Weights and slots are looked at as ever.
+    #[arg(long, value_name = "RANGES.json", conflicts_with_all = ["merge", "show", "data", "shard", "samples"])]
+    ranges: Option<PathBuf>,
     /// Arrays in the data that are no inputs, with * for any text. May be given several times.
     #[arg(long, value_name = "PATTERN")]
     ignore: Vec<Pattern>,
@@ -105,9 +111,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     // The grammar asks for it in all other cases.
     let output = arguments.output.as_deref().ok_or_else(|| Failure::message("-o STATS is missing"))?;
-    let taken = match &arguments.model {
-        Some(model) => take::take(arguments, model, output)?,
-        None => merge(&arguments.merge)?,
+    let taken = match (&arguments.model, &arguments.ranges) {
+        (Some(model), Some(ranges)) => given::take(arguments, model, ranges)?,
+        (Some(model), None) => take::take(arguments, model, output)?,
+        (None, _) => merge(&arguments.merge)?,
     };
     statistics::write(output, &taken).map_err(Failure::input)?;
     if arguments.model.is_some() {
