@@ -52,8 +52,8 @@ pub enum AnchorError {
 }
 
 impl AnchorRule {
-    /// The rule that `text` names: `qss`, `auto`, `unified`, or else an adapter. Scores that differ by less than `margin`
-    /// of the largest count as equal.
+    /// The rule that `text` names: `qss`, `auto`, `unified`, or else an adapter. `qss` takes all adapters together where the
+    /// two highest scores differ by less than `margin` of the highest.
     pub fn named(text: &str, margin: f64) -> Self {
         match text {
             "qss" => Self::Scored("qss", Rule::Qss { margin }),

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     /// Scores that `quad qss -o` wrote.
     #[arg(long, value_name = "FILE")]
     scores: Option<PathBuf>,
-    /// Scores that differ by less than this part of the largest count as equal, and then `qss` takes `unified`.
+    /// With `qss`: where the two highest scores differ by less than this part of the highest, take `unified`.
     #[arg(long, value_name = "PART", default_value_t = MARGIN)]
     margin: f64,
     /// Bits of weights, activations and slots, such as `w8a16`, `w8a8` or `w8a16-slots8`.
