@@ -267,6 +267,13 @@ fn precision_is_mixed_by_pattern_name_and_share() {
     assert!(!profile.entries.contains_key("scaled") && profile.floats["scaled"].contains("`scaled`"));
     assert_eq!(profile.mixed, [("s".to_owned(), "w4a8-slots8".parse().expect("a precision"))]);
 
+    // A module that stays a float does so with its weight and its slots.
+    options.floats = vec!["s".parse().expect("a pattern")];
+    let profile = made(&statistics, "a", &options).profile;
+    for float in ["conv.w", "conv", "up", "sum", "s.lora_A", "s.lora_B"] {
+        assert!(!profile.entries.contains_key(float) && profile.floats[float].contains("`s`"), "{float}");
+    }
+
     // What is moved follows its source.
     let names = BTreeSet::from(["timed".to_owned()]);
     options.mixed = Mixed::share(Precision::W8A16, &names, Precision::W8A8);

@@ -130,6 +130,9 @@ pub fn plan(graph: &Graph, rules: &Rules, mixed: &Mixed, floats: &[Pattern]) -> 
     planner.plan_constants()?;
     planner.plan_slots()?;
     planner.plan_biases();
+    // A constant that another module reads has the encoding that this one asks for.
+    let Plan { floats, weights, .. } = &mut planner.plan;
+    floats.retain(|name, _| !weights.contains_key(name));
     planner.plan.sites = layers::sites(graph, &planner.flow);
     Ok(planner.plan)
 }
@@ -171,14 +174,19 @@ impl<'g> Planner<'g> {
             let reason = if island {
                 Some("on a float island: computed of a timestep or other integers alone".to_owned())
             } else {
-                let fits = |pattern: &&Pattern| pattern.fits(name(value), path(value.producer()));
-                self.floats.iter().find(fits).map(|pattern| format!("asked for by `{}`", pattern.text()))
+                self.asked_for(value, value.producer())
             };
             match reason {
                 Some(reason) => drop(self.plan.floats.insert(name(value).to_owned(), reason)),
                 None => drop(self.eligible.insert(value.id())),
             }
         }
+    }
+
+    /// Why `value`, a result or an operand of `node`, is to stay a float, when a pattern asks for that.
+    fn asked_for(&self, value: ValueRef<'_>, node: NodeRef<'_>) -> Option<String> {
+        let fits = |pattern: &&Pattern| pattern.fits(name(value), path(node));
+        self.floats.iter().find(fits).map(|pattern| format!("asked for by `{}`", pattern.text()))
     }
 
     /// Unites what must share an encoding. Concats come last: a part whose encoding is fixed stays apart.
@@ -304,6 +312,10 @@ impl<'g> Planner<'g> {
         for node in self.nodes.clone() {
             let factor = layers::factor(node, &self.flow).filter(|factor| is_constant(factor.w));
             if let Some(factor) = factor {
+                if let Some(reason) = self.asked_for(factor.w, node) {
+                    self.plan.floats.insert(name(factor.w).to_owned(), reason);
+                    continue;
+                }
                 let bits = self.mixed.of(name(factor.w), path(node)).weights;
                 let codes = self
                     .rules
@@ -357,6 +369,11 @@ impl<'g> Planner<'g> {
             }
         }
         for slot in adapter_inputs(self.graph).filter(|slot| is_real(slot.ty().dtype)) {
+            let reason = slot.readers().find_map(|(reader, _)| self.asked_for(slot, reader));
+            if let Some(reason) = reason {
+                self.plan.floats.insert(name(slot).to_owned(), reason);
+                continue;
+            }
             let readers: BTreeSet<Option<&str>> = slot.readers().map(|(reader, _)| path(reader)).collect();
             let precision = self.mixed.of(name(slot), readers.into_iter().next().flatten());
             let codes = if in_layers.contains_key(&slot.id()) {
