@@ -76,6 +76,36 @@ pub struct Fidelity {
     pub qss: f64,
 }
 
+/// A part of `quad adapter check --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Checked {
+    /// `fit`, `fit-with-loss` or `needs-distillation`.
+    pub verdict: String,
+    /// What is expected of outputs.
+    pub expected: Option<Forecast>,
+    /// Slots that are clipped.
+    pub clipped_slots: Vec<ClippedSlot>,
+}
+
+/// What is expected of outputs.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Forecast {
+    /// With the profile, in decibels.
+    pub psnr: f64,
+    /// What less that is than with encodings of the adapter's own, in decibels.
+    pub loss: f64,
+}
+
+/// A slot that is clipped.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClippedSlot {
+    /// The slot.
+    pub slot: String,
+}
+
+/// How far the loss that an admission expects may be from the one that is measured, in decibels.
+pub const FORECAST_TOLERANCE: f64 = 1.0;
+
 /// What was chosen.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Choice {
@@ -124,6 +154,13 @@ impl Compared {
 }
 
 impl Scored {
+    /// PSNR of an adapter with the encodings of a candidate.
+    pub fn psnr(&self, candidate: &str, task: &str) -> Option<f64> {
+        let row = self.matrix.rows.iter().find(|row| row.candidate == candidate)?;
+        let column = self.matrix.adapters.iter().position(|name| name == task)?;
+        row.fidelity.get(column)?.psnr
+    }
+
     /// Every cell of `theirs`, by adapter and source, beside ours.
     pub fn compared(&self, theirs: &BTreeMap<String, BTreeMap<String, Cell>>) -> Vec<Compared> {
         let mut compared = Vec::new();
@@ -157,9 +194,19 @@ pub fn model() -> PathBuf {
     folder().join("models/base.legacy17.onnx")
 }
 
-/// The options of `quad` that name all adapters.
-pub fn adapters() -> Vec<OsString> {
-    TASKS.iter().flat_map(|task| named("--adapter", task, folder().join("lora").join(task))).collect()
+/// The folder of an adapter.
+pub fn adapter(task: &str) -> PathBuf {
+    folder().join("lora").join(task)
+}
+
+/// The options of `quad` that name all adapters, each behind `option`: `--adapter` or `--beside`.
+pub fn adapters(option: &str) -> Vec<OsString> {
+    TASKS.iter().flat_map(|task| named(option, task, adapter(task))).collect()
+}
+
+/// The samples of an adapter: those to calibrate with, `calib`, or those to measure with, `eval`.
+pub fn samples(task: &str, part: &str) -> PathBuf {
+    folder().join("data").join(format!("{task}.{part}.safetensors"))
 }
 
 /// The options of `quad` that name the samples of all adapters: those to calibrate with, `calib`, or those to measure

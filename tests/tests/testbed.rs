@@ -51,7 +51,7 @@ fn own_and_unified_encodings_are_as_good_as_the_reference_and_forced_ones_fail_a
 /// `quad WORD` on the testbed.
 fn command(word: &str) -> Vec<OsString> {
     let mut command: Vec<OsString> = vec!["quad".into(), word.into(), testbed::model().into_os_string()];
-    command.extend(testbed::adapters());
+    command.extend(testbed::adapters("--adapter"));
     command
 }
 

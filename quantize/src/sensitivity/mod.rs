@@ -5,3 +5,6 @@ pub mod choice;
 pub mod divergence;
 pub mod layers;
 pub mod matrix;
+
+#[cfg(test)]
+mod tests;
