@@ -1,21 +1,23 @@
 //! What an adapter would have with encodings of its own: the quality that its loss is counted from.
 //!
-//! The adapter is calibrated on the samples at hand, and a profile made of that as the frozen one was made: by the same
-//! rules and methods, with the same bits for every value.
+//! The adapter is calibrated on the samples at hand, and profiles are made of that as the frozen one was made: by the same
+//! rules and methods, with the same bits for every value. Encodings fit the samples that they were made of a little too
+//! well, because on those nothing is clipped. So the samples are dealt into parts, and each part is for measuring a profile
+//! that was made of the others.
 
 use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
 use rayon::prelude::*;
 
+use crate::executor::Executor;
 use crate::executor::samples::Samples;
-use crate::executor::{ExecuteError, Executor};
 use crate::precision::{BadPattern, Mixed, Pattern, Precision};
 use crate::profile::make::{self, MakeError, Options};
 use crate::profile::{Anchor, Profile, Role};
 use crate::ranges::UnknownMethod;
 use crate::ranges::weights::{UnknownWeightMethod, WeightMethod};
 use crate::rules::{Rules, UnknownRules};
-use crate::statistics::{AdapterStatistics, CollectError, Model, Statistics, weights};
+use crate::statistics::{AdapterStatistics, CollectError, MergeError, Model, Statistics, weights};
 
 /// Encodings of an adapter's own could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +37,9 @@ pub enum OwnError {
     /// The adapter could not be calibrated.
     #[error(transparent)]
     Collect(#[from] CollectError),
-    /// The executor could not be prepared.
+    /// Parts of the samples could not be joined.
     #[error(transparent)]
-    Execute(#[from] ExecuteError),
+    Merge(#[from] MergeError),
     /// The profile could not be made.
     #[error(transparent)]
     Make(#[from] MakeError),
@@ -54,35 +56,61 @@ pub struct Candidate<'c> {
     pub samples: &'c Samples,
 }
 
-/// The profile that `candidate` would have alone: of the graph `graph`, whose text is `text`, made as `frozen` was.
-/// `done` is told of each run that has ended.
-pub fn profile(
+/// A profile of an adapter's own, and the samples that it may be measured on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Own {
+    /// Made of other samples than those, where there is more than one sample.
+    pub profile: Profile,
+    /// Their numbers.
+    pub measured: Vec<usize>,
+}
+
+/// Parts that samples are dealt into.
+const PARTS: usize = 4;
+
+/// Profiles that `candidate` would have alone: of the graph `graph`, whose text is `text`, made as `frozen` was. Together
+/// they are measured on each sample once. `done` is told of each run that has ended.
+pub fn profiles(
     graph: &Graph,
     text: &str,
     executor: &dyn Executor,
     candidate: Candidate<'_>,
     frozen: &Profile,
     done: &(dyn Fn() + Sync),
-) -> Result<Profile, OwnError> {
+) -> Result<Vec<Own>, OwnError> {
     let Candidate { name, slots, samples } = candidate;
-    let mut adapter = AdapterStatistics::begin(graph, name, slots, samples)?;
-    let empty = &adapter;
+    let empty = AdapterStatistics::begin(graph, name, slots, samples)?;
     let observe = |sample: usize| {
         let observation = empty.observe(executor, name, (samples, sample), slots)?;
         done();
         Ok(observation)
     };
     let seen: Result<Vec<_>, CollectError> = (0..samples.len()).into_par_iter().map(observe).collect();
-    for observation in seen? {
-        adapter.record(observation);
+    let count = PARTS.min(samples.len());
+    let mut parts = vec![empty.clone(); count];
+    for (sample, observation) in seen?.into_iter().enumerate() {
+        parts[sample % count].record(observation);
     }
     let model =
         Model { digest: frozen.graph.clone(), pipeline: frozen.pipeline.clone(), text: text.to_owned() };
-    let adapters = [(name.to_owned(), adapter)].into();
-    let statistics = Statistics { model, weights: weights(graph)?, adapters };
+    let (weights, options) = (weights(graph)?, options(frozen)?);
+    let statistics = |part: &AdapterStatistics| Statistics {
+        model: model.clone(),
+        weights: weights.clone(),
+        adapters: [(name.to_owned(), part.clone())].into(),
+    };
     let anchor =
         Anchor { choice: name.to_owned(), reason: "its own".to_owned(), adapters: vec![name.to_owned()] };
-    Ok(make::make_for(graph, &statistics, &anchor, &options(frozen)?)?.profile)
+    let own = |left_out: usize| {
+        let mut others = statistics(&empty);
+        // A single sample is all there is.
+        for part in parts.iter().enumerate().filter(|(at, _)| *at != left_out || count == 1) {
+            others.merge(statistics(part.1))?;
+        }
+        let profile = make::make_for(graph, &others, &anchor, &options)?.profile;
+        Ok(Own { profile, measured: (left_out..samples.len()).step_by(count).collect() })
+    };
+    (0..count).map(own).collect()
 }
 
 /// What `profile` was made with, as far as it says: rules, methods, and the bits of every entry.

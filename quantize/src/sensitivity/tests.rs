@@ -60,7 +60,8 @@ fn outputs_are_those_of_the_quantized_graph() {
     let subjects = vec![subject(&module, "a", 0.3, 2)];
     let bench =
         Bench::new(&module, subjects, &reference, view(Divergence::MeanSquaredError), &|| ()).expect("runs");
-    let output = |outputs: &[NamedTensors], sample: usize| outputs[sample]["z"].to_f32().expect("floats").to_vec();
+    let output =
+        |outputs: &[NamedTensors], sample: usize| outputs[sample]["z"].to_f32().expect("floats").to_vec();
     assert_eq!(output(bench.expected(0), 1), [4.3, 6.3]);
     // In steps of 4, the doubled inputs 0, 2, 4, 6 are 0, 0, 4, 8; in steps of 1/4, the slot is 1/4.
     let found = bench.outputs(&encodings(&[("y", 4.0), ("s", 0.25)]), &[0], &|| ()).expect("runs");
@@ -79,7 +80,8 @@ fn the_matrix_has_a_row_for_each_candidate() {
     let module = module();
     let subjects = vec![subject(&module, "a", 1.0, 2), subject(&module, "b", 100.0, 2)];
     let bench = Bench::new(&module, subjects, &reference, view(Divergence::default()), &|| ()).expect("runs");
-    let candidates = [("a", 0.01), ("b", 1.0)].map(|(name, scale)| (name.to_owned(), encodings(&[("s", scale)])));
+    let candidates =
+        [("a", 0.01), ("b", 1.0)].map(|(name, scale)| (name.to_owned(), encodings(&[("s", scale)])));
     let matrix = Matrix::measure(&bench, &candidates, &|| ()).expect("runs");
     let psnr = |candidate, adapter| matrix.get(candidate, adapter).expect("measured").psnr;
     // 1 is 100 steps of 0.01; 100 is clipped to 1.27, an error of 98.73.

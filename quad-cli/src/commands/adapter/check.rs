@@ -3,12 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
 use quad_quantize::admission::own::{self, Candidate};
 use quad_quantize::admission::{self, Expected, Limits, SlotFit, Verdict};
 use quad_quantize::executor::Reference;
-use quad_quantize::executor::samples::Samples;
 use quad_quantize::insert;
 use quad_quantize::precision::Pattern;
 use quad_quantize::profile::Profile;
@@ -93,6 +91,9 @@ struct Forecast {
     samples: usize,
 }
 
+/// Slots that a table lists.
+const MAX_SLOTS: usize = 12;
+
 /// What the adapter is called beside those that the model was calibrated with.
 const CANDIDATE: &str = "the adapter";
 
@@ -150,33 +151,29 @@ impl Arguments {
     ) -> Result<Forecast, Failure> {
         let graph = frozen.module.main().ok_or_else(|| Failure::message("no graph of the model runs"))?;
         let samples = samples::read(data, graph, &self.ignore).map_err(Failure::input)?;
-        let counter = Counter::new("running", 4 * samples.len());
+        let counter = Counter::new("running", 5 * samples.len());
         let done = || counter.step();
-        let own = own_profile(graph, frozen, profile, slots, &samples, &done)?;
+        let executor = Reference::new(graph).map_err(Failure::input)?;
+        let candidate = Candidate { name: CANDIDATE, slots, samples: &samples };
+        let own = own::profiles(graph, &frozen.text, &executor, candidate, profile, &done)
+            .map_err(Failure::input)?;
+        let count = samples.len();
         let subject = Subject::new(CANDIDATE, slots.clone(), samples, None);
-        let (count, view) = (subject.which.len(), self.looking.view());
-        let bench = Bench::new(&frozen.module, vec![subject], &bench::reference, view, &done)?;
-        let psnr = |profile: &Profile| -> Result<f64, Failure> {
-            let found = bench.measure(&insert::of_profile(profile), &[0], &done)?;
+        // Samples of the profile first, then those of each of the adapter's own.
+        let mut subjects = vec![subject.clone()];
+        subjects.extend(own.iter().map(|own| Subject { which: own.measured.clone(), ..subject.clone() }));
+        let bench = Bench::new(&frozen.module, subjects, &bench::reference, self.looking.view(), &done)?;
+        let psnr = |profile: &Profile, subject: usize| -> Result<f64, Failure> {
+            let found = bench.measure(&insert::of_profile(profile), &[subject], &done)?;
             Ok(found.first().map_or(f64::NAN, |fidelity| fidelity.psnr))
         };
-        let expected = Expected { psnr: psnr(profile)?, own: psnr(&own)? };
+        let mut sum = 0.0;
+        for (at, own) in own.iter().enumerate() {
+            sum += psnr(&own.profile, at + 1)? * own.measured.len() as f64;
+        }
+        let expected = Expected { psnr: psnr(profile, 0)?, own: sum / count as f64 };
         Ok(Forecast { expected, loss: expected.loss(), samples: count })
     }
-}
-
-/// The profile that the adapter would have alone.
-fn own_profile(
-    graph: &Graph,
-    frozen: &Frozen,
-    profile: &Profile,
-    slots: &NamedTensors,
-    samples: &Samples,
-    done: &(dyn Fn() + Sync),
-) -> Result<Profile, Failure> {
-    let executor = Reference::new(graph).map_err(Failure::input)?;
-    let candidate = Candidate { name: CANDIDATE, slots, samples };
-    own::profile(graph, &frozen.text, &executor, candidate, profile, done).map_err(Failure::input)
 }
 
 impl Report {
@@ -216,7 +213,7 @@ impl Report {
         }
         let mut table = Table::new(&[Align::Left, Align::Right, Align::Right, Align::Right, Align::Right]);
         table.row(["clipped slot", "share", "largest", "reach", "SQNR"]);
-        for slot in &self.clipped_slots {
+        for slot in self.clipped_slots.iter().take(MAX_SLOTS) {
             table.row([
                 slot.slot.clone(),
                 format!("{:.2} %", 100.0 * slot.share()),
@@ -225,6 +222,10 @@ impl Report {
                 format!("{:.1} dB", slot.sqnr),
             ]);
         }
-        table.print("  ", out)
+        table.print("  ", out)?;
+        match self.clipped_slots.len().saturating_sub(MAX_SLOTS) {
+            0 => Ok(()),
+            more => writeln!(out, "  and {more} more; --json has all"),
+        }
     }
 }
