@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use quad_frontends::data::safetensors::{self, SafeTensorsFile};
@@ -19,7 +19,7 @@ use quad_tests::testbed::{self, Choice, Fidelity, Matrix, Row, Scored, TASKS, Ta
 const SAMPLES: usize = 4;
 
 #[test]
-fn own_and_unified_encodings_are_as_good_as_the_reference_and_forced_ones_fail_alike()
+fn encodings_are_as_good_as_the_reference_and_adapters_are_judged_as_they_turn_out()
 -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let stats = folder.path().join("stats.safetensors");
@@ -45,7 +45,63 @@ fn own_and_unified_encodings_are_as_good_as_the_reference_and_forced_ones_fail_a
         }
         assert_eq!(scores.best_candidate().map(|(name, _)| name), Some(UNIFIED));
     }
+    new_adapters_are_judged(folder.path(), &stats)
+}
+
+/// Checks adapters as if they were new: those of the testbed fit the profile of all together, one that is eight times as
+/// strong does not, and with samples, the check sees that activations are clipped where slots are not.
+fn new_adapters_are_judged(folder: &Path, stats: &Path) -> Result<(), Box<dyn Error>> {
+    let mut profiles = BTreeMap::new();
+    for anchor in [UNIFIED, "edge", "relight"] {
+        let profile = folder.join(format!("{anchor}.profile"));
+        let mut make: Vec<OsString> = ["quad", "profile", "make"].map(OsString::from).to_vec();
+        make.extend([stats.as_os_str().to_owned(), "--anchor".into(), anchor.into()]);
+        quad(make, "-o", &profile)?;
+        profiles.insert(anchor, profile);
+    }
+    let check = |anchor: &str, adapter: &Path, task: Option<&str>| {
+        let mut check: Vec<OsString> = ["quad", "adapter", "check"].map(OsString::from).to_vec();
+        check.extend([profiles[anchor].as_os_str().to_owned(), adapter.as_os_str().to_owned()]);
+        check.extend(["--model".into(), testbed::model().into_os_string()]);
+        check.extend(testbed::adapters("--beside"));
+        if let Some(task) = task {
+            let data = folder.join(format!("{task}.safetensors"));
+            check.extend(["--data".into(), data.into_os_string()]);
+            check.extend(testbed::LOOKING.map(OsString::from));
+        }
+        quad_cli::run(&Registry::standard(), check)
+    };
+    for task in TASKS {
+        assert_eq!(check(UNIFIED, &testbed::adapter(task), None), ExitCode::SUCCESS, "{task}");
+    }
+    let strong = scaled_up(folder, "edge", 8.0)?;
+    assert_eq!(check(UNIFIED, &strong, None), ExitCode::FAILURE, "eight times the adapter");
+    assert_eq!(check("edge", &testbed::adapter("relight"), None), ExitCode::FAILURE, "slots are clipped");
+    let inpaint = testbed::adapter("inpaint");
+    assert_eq!(check(UNIFIED, &inpaint, Some("inpaint")), ExitCode::SUCCESS);
+    assert_eq!(
+        check("relight", &inpaint, None),
+        ExitCode::SUCCESS,
+        "next to nothing of the slots is clipped"
+    );
+    assert_eq!(check("relight", &inpaint, Some("inpaint")), ExitCode::FAILURE, "activations are clipped");
     Ok(())
+}
+
+/// Writes an adapter to `folder` whose change is `factor` times that of `task`.
+fn scaled_up(folder: &Path, task: &str, factor: f32) -> Result<PathBuf, Box<dyn Error>> {
+    let (from, to) = (testbed::adapter(task), folder.join("strong"));
+    fs::create_dir(&to)?;
+    fs::copy(from.join("adapter_config.json"), to.join("adapter_config.json"))?;
+    let file = SafeTensorsFile::open(&from.join("adapter_model.safetensors"))?;
+    let mut tensors = NamedTensors::new();
+    for (name, tensor) in file.tensors() {
+        let factor = if name.contains("lora_B") { factor } else { 1.0 };
+        let numbers: Vec<f32> = tensor.to_f32()?.iter().map(|number| factor * number).collect();
+        tensors.insert(name.clone(), Tensor::from_f32(tensor.dtype(), tensor.sizes(), &numbers)?);
+    }
+    safetensors::write(&to.join("adapter_model.safetensors"), &tensors, file.metadata())?;
+    Ok(to)
 }
 
 /// `quad WORD` on the testbed.

@@ -132,9 +132,10 @@ pub struct Limits {
     pub loss: f64,
     /// The most that may be lost without distillation, in decibels. 10 dB are ten times the noise.
     pub most: f64,
-    /// The largest part of a slot that may be clipped for a fit, where the loss is not known.
+    /// The largest part of all elements that may be clipped for a fit, where the loss is not known. A slot of which more is
+    /// clipped is named.
     pub clipped: f64,
-    /// The largest part of a slot that may be clipped without distillation, where the loss is not known.
+    /// The largest part of all elements that may be clipped without distillation, where the loss is not known.
     pub most_clipped: f64,
 }
 
@@ -170,7 +171,7 @@ impl fmt::Display for Verdict {
 pub fn judge(slots: &[SlotFit], expected: Option<Expected>, limits: Limits) -> Verdict {
     let (found, fine, bearable) = match expected {
         Some(expected) => (expected.loss(), limits.loss, limits.most),
-        None => (worst_share(slots), limits.clipped, limits.most_clipped),
+        None => (clipped_share(slots), limits.clipped, limits.most_clipped),
     };
     if found <= fine {
         Verdict::Fit
@@ -188,8 +189,11 @@ pub fn clipped(slots: &[SlotFit], limits: Limits) -> Vec<&SlotFit> {
     clipped
 }
 
-fn worst_share(slots: &[SlotFit]) -> f64 {
-    slots.iter().map(SlotFit::share).fold(0.0, f64::max)
+/// The part of all elements that is clipped. Small slots lose a few percent without anybody noticing, so that the worst of
+/// them says little.
+fn clipped_share(slots: &[SlotFit]) -> f64 {
+    let count = |of: fn(&SlotFit) -> usize| slots.iter().map(of).sum::<usize>() as f64;
+    count(|slot| slot.clipped) / count(|slot| slot.elements).max(1.0)
 }
 
 #[cfg(test)]
