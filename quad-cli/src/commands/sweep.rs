@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// Steps from none to all layers.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     steps: u32,
-    /// Order layers on so many samples of each adapter; on more where there are fewer layers than samples is a waste.
+    /// Order layers by so many samples of each adapter.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     order_samples: u32,
     /// A picture of the mixes, or a page with the picture and the figures.
