@@ -33,8 +33,9 @@ def main():
     ranges.write_text(json.dumps(RANGES))
     make = ["profile", "make", stats, "--anchor", "base", "--precision", "w8a16", "-o", profile]
     quantize = [quad, "quantize", model, "--profile", profile]
-    steps = [
-        measure("cp", ["cp", f"{model}.data", outdir / "copy.data"]),
+    steps = [measure("cp", ["cp", f"{model}.data", outdir / "copy.data"])]
+    (outdir / "copy.data").unlink()
+    steps += [
         measure("quad calibrate", [quad, "calibrate", model, "--ranges", ranges, "-o", stats]),
         measure("quad profile", [quad, *make]),
         measure("quad quantize", [*quantize, "-o", outdir / "unet.quad"], max_mebibytes=MAX_MEBIBYTES),
@@ -45,7 +46,6 @@ def main():
         print(step.line())
     for path in sorted(outdir.glob("unet.*")):
         print(f"{path.name:<28} {path.stat().st_size / 2**20:8.1f} MB")
-    (outdir / "copy.data").unlink()
     return 0 if all(step.holds() for step in steps) else 1
 
 
