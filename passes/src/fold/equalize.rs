@@ -7,8 +7,8 @@
 //! becomes smaller or larger than floats are.
 //!
 //! Weights become recipes; none is read here. A weight that is read elsewhere too is left, and so is a layer whose result
-//! or input has another reader: the branch of an adapter is one, so that adapters stay what they are. Layers with weights
-//! of fewer than 32 bits are left too, as these would lose bits.
+//! or input has another reader, such as a branch beside it. Layers with weights of fewer than 32 bits are left too, as these
+//! would lose bits.
 //!
 //! Each pair of layers is looked at once, in the order of computation.
 //!

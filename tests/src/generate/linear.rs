@@ -1,7 +1,7 @@
 //! Steps with products: linear layers, branches of adapters, gated units.
 
 use quad_ir::graph::{AddError, ValueId};
-use quad_ir::ops::{Add, Gemm, MatMul, Mul, Reshape, Sigmoid, Slice, Split};
+use quad_ir::ops::{Add, Gemm, MatMul, Mul, Relu, Reshape, Sigmoid, Slice, Split};
 
 use super::elementwise;
 use super::grower::{Grower, Grown, Range};
@@ -49,6 +49,22 @@ pub(super) fn dense(grower: &mut Grower) -> Result<(), AddError> {
         y = layer(grower, y, outputs)?;
     }
     grower.keep(y.id, y.range)
+}
+
+/// Two products with constants, with a `relu` between them or nothing: channels that can be evened out.
+pub(super) fn in_a_row(grower: &mut Grower) -> Result<(), AddError> {
+    let x = grower.value()?;
+    let inputs = grower.tail(x.id).last().copied().unwrap_or(1);
+    let (width, outputs) = (grower.pick(&[2, 4, 6]), grower.pick(&[2, 4]));
+    let first = matrix(grower, &[inputs, width], inputs, 1.0)?;
+    let mut y =
+        Grown { id: grower.op(MatMul, &[x.id, first.id])?, range: summed(x.range, first.range, inputs) };
+    if grower.once_in(2) {
+        y.id = grower.op(Relu, &[y.id])?;
+    }
+    let second = matrix(grower, &[width, outputs], width, 1.0)?;
+    let id = grower.op(MatMul, &[y.id, second.id])?;
+    grower.keep(id, summed(y.range, second.range, width))
 }
 
 /// A linear layer between factors, as one number or one for each channel: what can be folded into its weight.

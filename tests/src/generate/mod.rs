@@ -58,6 +58,7 @@ const STEPS: &[(u64, Step)] = &[
     (4, reduction::reduced),
     (2, reduction::softmax),
     (6, linear::dense),
+    (2, linear::in_a_row),
     (3, linear::between_factors),
     (2, linear::gemm),
     (3, linear::with_adapter),
