@@ -64,35 +64,45 @@ impl Executor for Reference<'_> {
 
 #[cfg(test)]
 mod tests {
-    use quad_ir::text::{self, NoWeights};
+    use quad_ir::dtype::DType;
+    use quad_ir::graph::Output;
+    use quad_ir::loc::Loc;
+    use quad_ir::ops::source::Binding;
+    use quad_ir::ops::{Add, Neg, Op, Relu};
+    use quad_ir::types::TensorType;
 
     use super::*;
 
-    const TEXT: &str = "quad 1
-
-graph @main(%x: f32[2]) {
-  %a = weight [1.0, 2.0] : f32[2]
-  %b = weight neg(%a) : f32[2]
-  %sum = add(%x, %b) : f32[2]
-  %y = relu(%sum) : f32[2]
-  return \"y\" = %y
-}
-";
+    /// `relu(x + -[1, 2])`, where the negative constant is a recipe.
+    fn graph() -> Graph {
+        let mut graph = Graph::new("main");
+        let ty = TensorType::known(DType::F32, &[2]);
+        let x = graph.add_input("x", ty.clone(), Binding::Run, Loc::Built).expect("an input");
+        let constant = Tensor::from_vec(&[2], vec![1.0f32, 2.0]).expect("two numbers");
+        let positive = graph.weights_mut().add_tensor(&constant).expect("a weight");
+        let negative =
+            graph.weights_mut().add_recipe(ty, Op::from(Neg), &[Some(positive)]).expect("a recipe");
+        let negative = graph.add_weight(negative, Loc::Built).expect("a value");
+        let sum = graph.add_value(Add, &[x, negative], Loc::Built).expect("a sum");
+        let y = graph.add_value(Relu, &[sum], Loc::Built).expect("a result");
+        for (value, name) in [(negative, "negative"), (sum, "sum"), (y, "y")] {
+            graph.set_name(value, name);
+        }
+        graph.set_outputs(vec![Output { name: "y".into(), value: y }]).expect("it is there");
+        graph
+    }
 
     #[test]
     fn shows_what_is_computed_and_no_constants() {
-        let module = text::parse(TEXT, &NoWeights).expect("a module");
-        let graph = module.main().expect("a graph");
-        let executor = Reference::new(graph).expect("constants");
-        let inputs = NamedTensors::from([(
-            "x".to_owned(),
-            Tensor::from_vec(&[2], vec![4.0f32, 1.0]).expect("two numbers"),
-        )]);
+        let graph = graph();
+        let executor = Reference::new(&graph).expect("constants");
+        let x = Tensor::from_vec(&[2], vec![4.0f32, 1.0]).expect("two numbers");
+        let inputs = NamedTensors::from([("x".to_owned(), x)]);
         let mut seen = Vec::new();
         let outputs = executor.run_observed(&inputs, &mut |name, tensor| {
             seen.push((name.to_owned(), tensor.to_f32().expect("floats").to_vec()));
         });
-        assert_eq!(outputs.expect("runs"), Interpreter::new(graph).run(&inputs).expect("runs"));
+        assert_eq!(outputs.expect("runs"), Interpreter::new(&graph).run(&inputs).expect("runs"));
         let expected = [("x", vec![4.0, 1.0]), ("sum", vec![3.0, -1.0]), ("y", vec![3.0, 0.0])];
         assert_eq!(seen, expected.map(|(name, elements)| (name.to_owned(), elements)));
     }

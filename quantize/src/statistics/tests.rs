@@ -14,7 +14,7 @@ use crate::executor::{Reference, Samples};
 const TEXT: &str = "quad 1
 
 graph @main(%x: f32[1, 3], %slot: f32[3] adapter) {
-  %w = weight [[1.0, -2.0, 0.5]] : f32[1, 3]
+  %w = weight [1.0, -2.0, 0.5] : f32[1, 3]
   %scaled = mul(%w, %slot) : f32[1, 3]
   %y = mul(%x, %scaled) : f32[1, 3]
   return \"y\" = %y
