@@ -1,50 +1,66 @@
 #!/usr/bin/env bash
-# Makes one graph of a Stable Diffusion UNet that takes LoRA adapters as inputs, brings it into the form that NPUs take, and
-# runs it with three adapters and with none. Each result is compared with what PyTorch computed with that adapter.
+# Freezes and quantizes a small trained diffusion UNet once, for four LoRA adapters that were trained apart: calibrates it with
+# each, scores how sensitive each is, makes one profile for all, and runs the one quantized graph with every adapter. Each
+# result is compared with what PyTorch computed in floats.
 # Usage: ./demo.sh [DIRECTORY FOR THE RESULTS]   Needs Rust and a C compiler; nothing is downloaded but crates.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-model=tests/fixtures/tiny/models/unet2_base.legacy17.onnx
-# Three trainers, three ways of naming layers and of storing the scale.
-sketch=tests/fixtures/tiny/lora/taskA/peft
-paint=tests/fixtures/tiny/lora/taskB/kohya/taskB.safetensors
-night=tests/fixtures/tiny/lora/taskC/diffusers/pytorch_lora_weights.safetensors
+testbed=tests/fixtures/testbed
+model=$testbed/models/base.legacy17.onnx
 data=tests/fixtures/demo
+tasks=(inpaint edge deblur relight)
 out=${1:-target/demo}
 
-step() { printf '\n== %s\n' "$*"; }
+adapters=() samples=()
+for task in "${tasks[@]}"; do
+  adapters+=(--adapter "$task=$testbed/lora/$task")
+  samples+=(--data "$task=$testbed/data/$task.calib.safetensors")
+done
 
-# run_and_compare NAME [--adapter PATH]: one denoising step of the one graph, at most 1e-4 from what PyTorch computed.
-run_and_compare() {
-  local name=$1
-  shift
-  step "one step with $name"
-  "$quad" run "$out/frozen.quad" --inputs "$data/inputs.npz" --outputs "$out/$name.npz" "$@"
-  "$quad" compare "$out/$name.npz" "$data/expected.$name.npz" --atol 1e-4 --rtol 0
-}
+step() { printf '\n== %s\n' "$*"; }
 
 step "building quad"
 cargo build --release --locked --package quad-cli
 quad=${CARGO_TARGET_DIR:-target}/release/quad
 mkdir -p "$out"
 
-step "three adapters: quad adapter inspect"
-"$quad" adapter inspect "$sketch" "$paint" "$night"
+step "four adapters: quad adapter inspect"
+"$quad" adapter inspect "${tasks[@]/#/$testbed/lora/}"
 
-step "their weights become inputs of the graph: quad lora expose"
-"$quad" lora expose "$model" --adapter "sketch=$sketch" --adapter "paint=$paint" --adapter "night=$night" -o "$out/exposed.quad"
+step "their weights become inputs of one graph, in the form that NPUs take: quad lora expose, quad opt"
+"$quad" lora expose "$model" "${adapters[@]}" -o "$out/exposed.quad"
+"$quad" opt "$out/exposed.quad" -p frozen -o "$out/float.quad"
 
-step "the form that NPUs take, compared after every pass: quad opt"
-"$quad" opt "$out/exposed.quad" -p npu --check-each -o "$out/frozen.quad"
+step "what values are like with each adapter: quad calibrate"
+"$quad" calibrate "$out/float.quad" "${adapters[@]}" "${samples[@]}" -o "$out/statistics.safetensors"
 
-step "what one adapter is to this graph: quad adapter pack, quad adapter verify"
-"$quad" adapter pack "$out/frozen.quad" "$paint" -o "$out/paint.packed.safetensors"
-"$quad" adapter verify "$out/frozen.quad" "$paint"
+step "whose encodings all could share: quad qss"
+"$quad" qss "$out/float.quad" "${adapters[@]}" "${samples[@]}" --samples 8 --peak 2 \
+  --stats "$out/statistics.safetensors" -o "$out/scores.json" --plot "$out/scores.svg"
 
-run_and_compare base
-run_and_compare taskA --adapter "$sketch"
-run_and_compare taskB --adapter "$paint"
-run_and_compare taskC --adapter "$night"
+step "one encoding for each value, whatever the adapter: quad profile make"
+"$quad" profile make "$out/statistics.safetensors" --anchor auto --scores "$out/scores.json" --precision w8a16 \
+  -o "$out/profile.json"
 
-step "one graph, three adapters and none: $out/frozen.quad"
+step "the frozen graph with quantized weights, and the same for ONNX Runtime: quad quantize"
+"$quad" quantize "$out/float.quad" --profile "$out/profile.json" -o "$out/frozen.quad"
+"$quad" quantize "$out/float.quad" --profile "$out/profile.json" -o "$out/frozen.onnx"
+
+step "does an adapter fit the frozen encodings: quad adapter check"
+"$quad" adapter check "$out/profile.json" "$testbed/lora/edge" --model "$out/float.quad"
+
+for task in "${tasks[@]}"; do
+  step "adapter $task in the graph before quantization, beside PyTorch"
+  "$quad" run "$out/float.quad" --adapter "$testbed/lora/$task" \
+    --inputs "$data/$task.inputs.npz" --outputs "$out/$task.float.npz"
+  "$quad" compare "$out/$task.float.npz" "$data/$task.expected.npz" --atol 1e-4 --rtol 0
+
+  step "adapter $task in the quantized graph, beside PyTorch in floats"
+  "$quad" adapter pack "$out/frozen.quad" "$testbed/lora/$task" -o "$out/$task.packed.safetensors"
+  "$quad" run "$out/frozen.quad" --adapter "$out/$task.packed.safetensors" \
+    --inputs "$data/$task.inputs.npz" --outputs "$out/$task.npz"
+  "$quad" compare "$out/$task.npz" "$data/$task.expected.npz" --atol 0.05 --rtol 0
+done
+
+step "one graph, one profile, four adapters: $out/frozen.quad"

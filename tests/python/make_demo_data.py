@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""Cuts one run of the tiny diffusion UNet out of the fixtures: make_demo_data.py OUTDIR.
+"""Cuts one run for each task out of the testbed's data: make_demo_data.py OUTDIR.
 
-Writes `inputs.npz`, whose names are the model's inputs, and for the base and for each adapter an archive such as
-`expected.taskA.npz`, which holds PyTorch's outputs under the names of the model's outputs. The demo reads the committed copies in `tests/fixtures/demo`; this script made them.
+Writes archives such as `edge.inputs.npz`, whose names are the model's inputs, and `edge.expected.npz`, which holds what
+PyTorch computed in fp32 with the adapter for that task, under the names of the model's outputs. The demo reads the committed
+copies in `tests/fixtures/demo`; this script made them.
 """
 
 import argparse
+import json
 import pathlib
 import zipfile
 
 import numpy as np
 
-SOURCE = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "tiny" / "io" / "unet2.npz"
-INPUTS, OUTPUTS = "in.0.", "out.{}.0."
-VARIANTS = ["base", "taskA", "taskB", "taskC"]
+SOURCE = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "testbed" / "data"
+TASKS = ["inpaint", "edge", "deblur", "relight"]
+ELEMENTS = {"F32": np.float32, "F16": np.float16, "I64": np.int64}
 
 
 def main():
@@ -21,15 +23,26 @@ def main():
     parser.add_argument("outdir", type=pathlib.Path)
     outdir = parser.parse_args().outdir
     outdir.mkdir(parents=True, exist_ok=True)
-    with np.load(SOURCE) as arrays:
-        write_npz(outdir / "inputs.npz", with_prefix(arrays, INPUTS))
-        for variant in VARIANTS:
-            write_npz(outdir / f"expected.{variant}.npz", with_prefix(arrays, OUTPUTS.format(variant)))
+    for task in TASKS:
+        arrays = read_safetensors(SOURCE / f"{task}.eval.safetensors")
+        inputs = {name: arrays[name] for name in ("timestep", "encoder_hidden_states")}
+        inputs["sample"] = arrays["sample"][:1].astype(np.float32)
+        write_npz(outdir / f"{task}.inputs.npz", inputs)
+        write_npz(outdir / f"{task}.expected.npz", {"out_sample": arrays["out.fp32.first16"][:1]})
 
 
-def with_prefix(arrays, prefix):
-    """The arrays whose key starts with `prefix`, under what follows it."""
-    return {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
+def read_safetensors(path):
+    """The arrays of a safetensors file: the length of a JSON header, the header, and the elements."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header.pop("__metadata__", None)
+    arrays = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        elements = np.frombuffer(data[start + begin : start + end], ELEMENTS[entry["dtype"]])
+        arrays[name] = elements.reshape(entry["shape"])
+    return arrays
 
 
 def write_npz(path, arrays):
