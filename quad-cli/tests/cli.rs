@@ -230,6 +230,33 @@ fn convert_writes_a_model_that_means_the_same() {
 }
 
 /// A tensor in ONNX's protobuf form: f32[2, 2].
+#[test]
+fn quantized_types_become_operations_in_onnx_and_integers_in_archives() {
+    let folder = scratch();
+    let path = |name: &str| folder.path().join(name);
+    let module = "quad 1
+        graph @main(%x: u8[1, 2] quant(scale = [0.5], zero_point = [3])) {
+          %w = weight [2, -4, 1, 3] : i8[2, 2] quant(scale = [0.25, 1.0], zero_point = [0, 0], axis = 1)
+          %y = matmul(%x, %w) : i16[1, 2] quant(scale = [0.125], zero_point = [-1])
+          %real = dequantize(%y) : f32[1, 2]
+          return \"y\" = %y, \"real\" = %real
+        }";
+    fs::write(path("typed.quad"), module).expect("written");
+    let bytes = Tensor::from_vec(&[1, 2], vec![5u8, 0]).expect("two bytes");
+    let inputs = archive(&folder, "inputs.npz", &[("x", bytes)]);
+    // Steps 2 and -3: sums 2 * 2 - 3 * 1 = 1 and 2 * -4 - 3 * 3 = -17, in steps of 1/8 and 1/2.
+    expect(0, &quad!("convert", path("typed.quad"), "-o", path("written.onnx")));
+    expect(0, &quad!("opt", path("written.onnx"), "-p", "fold-quant", "-o", path("folded.quad")));
+    for model in ["typed.quad", "written.onnx", "folded.quad"] {
+        let outputs = path("outputs.npz");
+        expect(0, &quad!("run", path(model), "--inputs", inputs, "--outputs", outputs));
+        let found = npz::read(&outputs).expect("an archive");
+        assert_eq!(found["y"].to_i64().expect("integers"), [0, -69], "{model}");
+        assert_eq!(found["real"], floats(&[1, 2], &[0.125, -8.5]), "{model}");
+    }
+    assert!(fs::read_to_string(path("folded.quad")).expect("a text").contains("u8[1, 2] quant("));
+}
+
 fn write_pb(path: &Path, name: &str, values: [f32; 4]) {
     let mut bytes = vec![0x08, 2, 0x08, 2, 0x10, 1];
     bytes.extend([0x42, name.len() as u8]);
