@@ -87,7 +87,7 @@ fn encodings_are_those_that_pytorch_found() {
 #[test]
 fn the_same_statistics_give_the_same_bytes() {
     for (options, output) in
-        [("", "a.profile"), ("", "b.profile"), (" --method mse --precision w8a8", "c.profile")]
+        [("", "a.profile"), ("", "b.profile"), (" --method percentile=99.9 --precision w8a8", "c.profile")]
     {
         done(&format!("make edge.stats --anchor unified{options} -o {output}"));
     }
@@ -97,9 +97,10 @@ fn the_same_statistics_give_the_same_bytes() {
     let ran = run("diff a.profile c.profile");
     let printed = String::from_utf8_lossy(&ran.stdout);
     assert_eq!(ran.status.code(), Some(1));
-    for part in ["precision", "w8a8", "method", "encodings differ", "scale +", "u16 -> u8", "more: --all"] {
+    for part in ["precision", "w8a8", "method", "encodings differ", "scale ", "more: --all"] {
         assert!(printed.contains(part), "`{part}` is not in\n{printed}");
     }
+    assert!(String::from_utf8_lossy(&run("diff a.profile c.profile --all").stdout).contains("u16 -> u8"));
     let difference: Value =
         serde_json::from_slice(&run("diff a.profile c.profile --json").stdout).expect("JSON");
     assert!(difference["changed"].as_array().expect("changes").len() > 1000);

@@ -216,7 +216,9 @@ fn places<'p>(plan: &'p Plan, graph: &Graph, rules: &Rules) -> BTreeMap<&'p str,
         shared.members.iter().for_each(|name| add(name, Role::Activation, shared.codes.stored, None));
     }
     for (role, constants) in [(Role::Weight, &plan.weights), (Role::Slot, &plan.slots)] {
-        constants.iter().for_each(|(name, constant)| add(name, role, constant.codes.stored, constant.axis));
+        for (name, constant) in constants {
+            add(name, role, constant.codes.stored, constant.axis);
+        }
     }
     plan.biases.iter().for_each(|(name, bias)| add(name, Role::Bias, bias.stored, Some(0)));
     places

@@ -51,7 +51,7 @@ fn a_file_of_another_program_survives_all_forms() {
     assert_eq!(read.tensors.len(), 45);
     let sample = integer(&read, "sample");
     assert_eq!((sample.bits, sample.offsets.as_slice()), (16, &[-32877][..]));
-    assert_eq!(sample.scales, [3.570372701609827e-05]);
+    assert_eq!(sample.scales, [3.570_372_701_609_827e-5]);
     let (min, max) = sample.reach(0);
     assert!((min - -1.173_831_433_108_262_9).abs() < 1e-12 && (max - 1.166_012_316_891_737_3).abs() < 1e-12);
     assert!(integer(&read, "onnx::MatMul_3261").is_symmetric);

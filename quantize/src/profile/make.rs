@@ -87,7 +87,7 @@ pub enum MakeError {
         "the statistics have nothing of `{0}`, which the rules ask an encoding for: calibrate again with this version"
     )]
     NoStatistics(String),
-    /// A slot is larger than what rank-normalized factors are.
+    /// A slot is not what rank-normalized factors are.
     #[error(
         "slot `{slot}` of adapter `{adapter}` reaches {magnitude}, and factors that are normalized by rank reach 1: expose \
          the model with `quad lora expose --form rank-normalized`, and calibrate that"
@@ -263,14 +263,17 @@ impl Maker<'_> {
 
     fn add_slots(&mut self, slots: &BTreeMap<String, Constant>) -> Result<(), MakeError> {
         let mut filled = 0;
+        let is_normalized = self.options.slots == Form::RankNormalized;
+        if is_normalized {
+            self.check_normalized()?;
+        }
         for (name, slot) in slots {
             let range = |adapters: &[&AdapterStatistics]| {
                 let of_adapter = |adapter: &&AdapterStatistics| adapter.slots.get(name)?.range;
                 adapters.iter().filter_map(of_adapter).reduce(Range::union)
             };
             let mut found = range(&self.chosen).ok_or_else(|| MakeError::NoStatistics(name.clone()))?;
-            if self.options.slots == Form::RankNormalized && layers::site_of(name).is_some() {
-                self.check_normalized(name)?;
+            if is_normalized && layers::site_of(name).is_some() {
                 found = Range::symmetric(1.0);
             } else if found.magnitude() == 0.0 {
                 found = range(&self.everyone).unwrap_or(found);
@@ -285,14 +288,22 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// Whether the slot of every adapter has factors that are normalized by rank.
-    fn check_normalized(&self, slot: &str) -> Result<(), MakeError> {
+    /// Whether the factors of all adapters are normalized by rank: each that is not all zero reaches 1.
+    fn check_normalized(&self) -> Result<(), MakeError> {
         for (adapter, statistics) in &self.statistics.adapters {
-            let range = statistics.slots.get(slot).and_then(|slot| slot.range);
-            let magnitude = range.map_or(0.0, Range::magnitude);
-            if magnitude > 1.0 + f32::EPSILON {
-                let (slot, adapter) = (slot.to_owned(), adapter.clone());
-                return Err(MakeError::NotNormalized { slot, adapter, magnitude });
+            // A factor may be in several slots, of which not each has to reach 1.
+            let mut factors: BTreeMap<(&str, &str), (f32, &String)> = BTreeMap::new();
+            for (slot, statistics) in &statistics.slots {
+                let Some(factor) = layers::site_of(slot) else { continue };
+                let magnitude = statistics.range.map_or(0.0, Range::magnitude);
+                let largest = factors.entry(factor).or_insert((magnitude, slot));
+                *largest = if magnitude > largest.0 { (magnitude, slot) } else { *largest };
+            }
+            for (magnitude, slot) in factors.into_values() {
+                if magnitude > 0.0 && (magnitude - 1.0).abs() > f32::EPSILON {
+                    let (slot, adapter) = (slot.clone(), adapter.clone());
+                    return Err(MakeError::NotNormalized { slot, adapter, magnitude });
+                }
             }
         }
         Ok(())

@@ -286,7 +286,7 @@ fn precision_is_mixed_by_pattern_name_and_share() {
 
 #[test]
 fn slots_have_a_form() {
-    let statistics = statistics(&[("a", &[("s.lora_A", range(-0.5, 0.25)), ("conv.w", range(-2.0, 2.0))])]);
+    let statistics = statistics(&[("a", &[("s.lora_A", range(-1.0, 0.25)), ("conv.w", range(-2.0, 2.0))])]);
     let mut options = options("reference", "w8a16-slots8");
     options.slots = Form::RankNormalized;
     let normalized = made(&statistics, "a", &options).profile;
