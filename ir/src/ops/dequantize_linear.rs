@@ -42,7 +42,8 @@ impl OpDef for DequantizeLinear {
 
     fn infer(&self, operands: &Operands<'_>) -> Result<Types, InferError> {
         let x = operands.ty(0)?;
-        if x.dtype != DType::I32 {
+        // Biases beside products of 16 bits are stored in 64.
+        if !matches!(x.dtype, DType::I32 | DType::I64) {
             operands.one_of(0, STORED)?;
         }
         let scale = operands.one_of(1, SCALES)?;

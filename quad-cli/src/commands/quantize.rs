@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use quad_frontends::onnx;
+use quad_ir::dtype::DType;
 use quad_ir::graph::Graph;
 use quad_ir::module::Module;
 use quad_passes::check::PACK;
@@ -14,7 +15,7 @@ use quad_passes::pipeline::Pipeline;
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, RunOptions};
 use quad_quantize::insert::{self, Report};
-use quad_quantize::profile::{Profile, Role};
+use quad_quantize::profile::{Entry, Profile, Role};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
@@ -95,7 +96,10 @@ struct Told {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let format = Format::of(&arguments.output).map_err(Failure::input)?;
     let form = form(format, arguments.form)?;
-    let profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
+    let mut profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
+    if format == Format::Onnx {
+        keep_wide_biases(&mut profile);
+    }
     let frozen = frozen::freeze(&arguments.model, &arguments.adapter, &arguments.allow_unused)?;
     let mut module = frozen.module;
     let bytes_before = weight_bytes(main(&module, arguments)?);
@@ -127,6 +131,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     told.print(arguments.json)?;
     Ok(Outcome::Done)
+}
+
+/// Lets biases stay floats that `profile` stores in 64 bits: ONNX dequantizes 32 at most.
+fn keep_wide_biases(profile: &mut Profile) {
+    let is_wide = |(_, entry): &(&String, &Entry)| entry.encoding.stored == DType::I64;
+    let wide: Vec<String> = profile.entries.iter().filter(is_wide).map(|(name, _)| name.clone()).collect();
+    for name in &wide {
+        profile.entries.remove(name);
+        profile.floats.insert(name.clone(), "a bias of 64 bits, which ONNX does not dequantize".to_owned());
+    }
+    if !wide.is_empty() {
+        output::note(&format!(
+            "{} stay floats: ONNX does not dequantize 64 bits",
+            counted(wide.len(), "constant")
+        ));
+    }
 }
 
 /// The form that is written.

@@ -7,7 +7,7 @@
 //! * An activation `v` goes through `quantize_linear` and `dequantize_linear`; whatever read `v` reads `v.dq`, outputs of
 //!   the graph too, and the stored numbers are `v.q`. Inputs and outputs of the graph stay floats.
 //! * A weight becomes a recipe, whose bytes are made once, when the model is written. It keeps its name, and its readers
-//!   read `w.dq`. A bias, which is stored in 32 bits, is divided by its scale and rounded.
+//!   read `w.dq`. A bias, which is stored in 32 or 64 bits, is divided by its scale and rounded.
 //! * A slot, an input that an adapter fills, takes stored numbers from then on, and `@pack` quantizes. It keeps its name.
 //!
 //! Weights and slots whose zero is in the middle use as many negative numbers as positive ones: -127 and not -128 is the

@@ -166,8 +166,8 @@ fn check(value: ValueRef<'_>, role: Role, wanted: &Wanted, pack: Option<&Graph>)
     if !matches!(ty.dtype, DType::F32 | DType::F16 | DType::BF16) {
         return Err("expected a value of f32, f16 or bf16".to_owned());
     }
-    if role == Role::Bias && encoding.stored != DType::I32 {
-        return Err("a bias is stored as i32, which is what operations that dequantize take".to_owned());
+    if role == Role::Bias && !is_wide(encoding.stored) {
+        return Err("a bias is stored as i32 or i64, in which sums of products are counted".to_owned());
     }
     if role != Role::Bias && !STORED.contains(&encoding.stored) {
         return Err("expected an integer of at most 16 bits".to_owned());

@@ -63,20 +63,28 @@ fn weight(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, PassError> 
     Ok(parameters.dequantize(patch, stored, ty.dtype)?)
 }
 
-/// A bias is divided by its scale and rounded in `f64`, which holds every number of 32 bits.
+/// The largest integer up to which `f64` holds every one.
+const EXACT: f64 = (1u64 << 53) as f64;
+
+/// A bias is divided by its scale and rounded in `f64`, which holds every number of 32 bits, and those of 64 that a bias
+/// comes to.
 fn bias(patch: &mut Patch<'_>, target: &Target) -> Result<ValueId, PassError> {
     let ty = patch.graph().value(target.value).ty();
     let parameters = Parameters::add(patch, &target.wanted.encoding, ty, &target.name)?;
-    let (low, high) = DType::I32.integer_range().unwrap_or_default();
+    let stored_type = target.wanted.encoding.stored;
+    let highest = match stored_type {
+        DType::I32 => f64::from(i32::MAX),
+        _ => EXACT,
+    };
     let from = [patch.weight(target.value), patch.weight(parameters.scale())];
     let weights = patch.weights_mut();
     let wide = Cast { to: DType::F64, ..Cast::default() };
     let [bias, scale] = [weights.derive(wide.clone(), &from[..1])?, weights.derive(wide, &from[1..])?];
-    let limits = [low, high].map(|limit| Some(limit as f64));
+    let limits = [Some(-highest), Some(highest)];
     let steps: [(Op, [Option<f64>; 2]); 3] = [
         (Round.into(), [None; 2]),
         (Clip.into(), limits),
-        (Cast { to: DType::I32, ..Cast::default() }.into(), [None; 2]),
+        (Cast { to: stored_type, ..Cast::default() }.into(), [None; 2]),
     ];
     let mut stored = weights.derive(Div, &[Some(bias), Some(scale)])?;
     for (op, limits) in steps {
