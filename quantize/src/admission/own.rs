@@ -3,7 +3,8 @@
 //! The adapter is calibrated on the samples at hand, and profiles are made of that as the frozen one was made: by the same
 //! rules and methods, with the same bits for every value. Encodings fit the samples that they were made of a little too
 //! well, because on those nothing is clipped. So the samples are dealt into parts, and each part is for measuring a profile
-//! that was made of the others.
+//! that was made of the others. Few samples are not dealt: what is left of them would make encodings far worse than the
+//! adapter's own, and losses look small.
 
 use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
@@ -59,7 +60,7 @@ pub struct Candidate<'c> {
 /// A profile of an adapter's own, and the samples that it may be measured on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Own {
-    /// Made of other samples than those, where there is more than one sample.
+    /// Made of other samples than those, unless there are few.
     pub profile: Profile,
     /// Their numbers.
     pub measured: Vec<usize>,
@@ -67,6 +68,8 @@ pub struct Own {
 
 /// Parts that samples are dealt into.
 const PARTS: usize = 4;
+/// The fewest samples that are dealt.
+const DEALT: usize = 32;
 
 /// Profiles that `candidate` would have alone: of the graph `graph`, whose text is `text`, made as `frozen` was. Together
 /// they are measured on each sample once. `done` is told of each run that has ended.
@@ -86,7 +89,7 @@ pub fn profiles(
         Ok(observation)
     };
     let seen: Result<Vec<_>, CollectError> = (0..samples.len()).into_par_iter().map(observe).collect();
-    let count = PARTS.min(samples.len());
+    let count = if samples.len() < DEALT { 1 } else { PARTS };
     let mut parts = vec![empty.clone(); count];
     for (sample, observation) in seen?.into_iter().enumerate() {
         parts[sample % count].record(observation);
@@ -103,7 +106,6 @@ pub fn profiles(
         Anchor { choice: name.to_owned(), reason: "its own".to_owned(), adapters: vec![name.to_owned()] };
     let own = |left_out: usize| {
         let mut others = statistics(&empty);
-        // A single sample is all there is.
         for part in parts.iter().enumerate().filter(|(at, _)| *at != left_out || count == 1) {
             others.merge(statistics(part.1))?;
         }
