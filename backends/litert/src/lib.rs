@@ -5,6 +5,7 @@
 //! side, in one file of `lower` for each family of operations.
 
 pub mod flatbuffer;
+pub mod kernels;
 pub mod lower;
 pub mod model;
 pub mod schema;

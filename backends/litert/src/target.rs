@@ -12,7 +12,7 @@ use crate::vendor::{EXYNOS, NEUROPILOT, QUALCOMM};
 
 /// The passes that make a frozen graph legal: floats in single precision, and nothing that the runtime has no kernel for.
 /// Normalizations compute in floats between stored integers: what is inside of them has no encodings.
-pub const FINISHING: &str = "unfold-quant,convert-floats,decompose{gemm=true,layer-norm=true,group-norm=true},clean,\
+pub const FINISHING: &str = "unfold-quant,dce,convert-floats,decompose{gemm=true,layer-norm=true,group-norm=true},clean,\
                              fold-quant,dce";
 
 /// All targets whose models are written by this backend.

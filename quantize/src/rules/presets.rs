@@ -120,7 +120,7 @@ const LITERT_STATED: &[Stated] = &[
         "activations are fused into layers",
     ),
     stated(
-        "biases have 64 bits beside activations of 16 bits, 32 beside 8",
+        "biases have 32 bits; beside activations of 16 bits they are widened to 64 when the model is written",
         "sums of 16x8 products overflow 32 bits",
     ),
     stated("constants that meet activations are stored like these", "kernels take operands of one type"),
@@ -134,7 +134,7 @@ const LITERT: Rules = Rules {
     slots: &[symmetric(DType::I8, 127)],
     fixed: LITERT_FIXED,
     movers: MOVERS,
-    biases: &[(8, DType::I32), (16, DType::I64)],
+    biases: &[(8, DType::I32), (16, DType::I32)],
     asks: INTEGERS,
     stated: LITERT_STATED,
 };

@@ -1,6 +1,7 @@
 //! What the LiteRT backend writes runs in LiteRT and computes what the interpreter computes.
 
 mod operations;
+mod quantized;
 mod vendors;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use quad_frontends::data::safetensors::SafeTensorsFile;
 use quad_ir::interpret::{Interpreter, NamedTensors};
 use quad_ir::module::Module;
+use quad_ir::tensor::Tensor;
+use quad_ir::text::NoWeights;
 use quad_litert::flatbuffer;
 use quad_litert::lower::{Settings, lower};
 use quad_litert::target::FINISHING;
@@ -42,12 +45,15 @@ fn main() -> Result<ExitCode, Failed> {
         Trial::test("weights in 16 bits", halves),
         Trial::test("weights outside of the flatbuffer", outside),
         Trial::test("the same bytes with any number of threads", same_bytes),
+        Trial::test("channels last at the border", channels_last),
+        Trial::test("stored integers at the border", stored_border),
     ];
     let trials = each
         .chain(others)
         .chain(operations::trials()?)
         .chain(vendors::trials())
-        .map(|trial| trial.with_ignored_flag(without))
+        .chain(quantized::trials())
+        .map(|trial| if without { trial.with_ignored_flag(true) } else { trial })
         .collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
 }
@@ -122,7 +128,7 @@ fn check(model: &Model) -> Result<(), Failed> {
     let (name, tensor) = expected.pop_first().ok_or("a model has an output")?;
     let mut elements = tensor.to_f32()?.into_owned();
     elements[0] += elements.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-    let wrong = quad_ir::tensor::Tensor::from_f32(tensor.dtype(), tensor.sizes(), &elements)?;
+    let wrong = Tensor::from_f32(tensor.dtype(), tensor.sizes(), &elements)?;
     let found = litert()?.run(&path, "plain", &[&inputs])?;
     let off = deviation(&found[0], &BTreeMap::from([(name, wrong)]))?;
     if off > 0.1 { Ok(()) } else { Err("a wrong output was not noticed".into()) }
@@ -167,7 +173,7 @@ fn adapters() -> Result<(), Failed> {
         .filter(|input| !given.contains_key(&input.name().map(ToString::to_string).unwrap_or_default()));
     let mut base = given.clone();
     for slot in slots {
-        let zeros = quad_ir::tensor::Tensor::zeros(
+        let zeros = Tensor::zeros(
             slot.ty().dtype,
             &slot
                 .ty()
@@ -255,4 +261,62 @@ fn same_bytes() -> Result<(), Failed> {
         })
     };
     if bytes(1)? == bytes(3)? { Ok(()) } else { Err("the bytes differ".into()) }
+}
+
+/// Callers may hand over planes with channels last, and get such.
+fn channels_last() -> Result<(), Failed> {
+    let model = named("vae_decoder.legacy17")?;
+    let frozen = after(model.import()?, PREPARATION)?;
+    let inputs = model.inputs(&model.import()?, &model.cases[0])?;
+    let expected = interpreted(&frozen, &inputs)?;
+    let folder = tempfile::tempdir()?;
+    let settings = Settings { channels_last: true, ..Settings::default() };
+    let path = write(&frozen, folder.path(), &settings, flatbuffer::INLINE_LIMIT)?;
+    let turned = |tensors: &NamedTensors| -> Result<NamedTensors, Failed> {
+        tensors.iter().map(|(name, tensor)| Ok((name.clone(), turn(tensor)?))).collect()
+    };
+    let found = litert()?.run(&path, "plain", &[&turned(&inputs)?])?;
+    require("plain", deviation(&found[0], &turned(&expected)?)?, ALLOWED)?;
+    // What has its channels first inside cannot be handed over otherwise.
+    let graph = parsed(
+        "graph @main(%x: f32[1, 2, 3, 4]) {\n  %y = relu(%x) : f32[1, 2, 3, 4]\n  return \"y\" = %y\n}",
+    )?;
+    match lower(graph.main().ok_or("a graph")?, &settings) {
+        Err(error) if error.to_string().contains("input `x` cannot have channels last") => Ok(()),
+        other => Err(format!("not refused: {other:?}").into()),
+    }
+}
+
+/// `[n, c, h, w]` as `[n, h, w, c]`.
+fn turn(tensor: &Tensor) -> Result<Tensor, Failed> {
+    let [n, c, h, w] = *tensor.sizes() else { return Err("four axes".into()) };
+    let elements = tensor.to_f32()?;
+    let at = |index: usize| {
+        let (channel, place) = (index % c, index / c);
+        elements[(place / (h * w) * c + channel) * h * w + place % (h * w)]
+    };
+    Ok(Tensor::from_f32(tensor.dtype(), &[n, h, w, c], &(0..n * c * h * w).map(at).collect::<Vec<f32>>())?)
+}
+
+fn parsed(graph: &str) -> Result<Module, Failed> {
+    let text = format!("quad 1\n\n{graph}\n");
+    Ok(quad_ir::text::parse(&text, &NoWeights).map_err(|error| error.show().to_string())?)
+}
+
+/// Callers may hand over stored integers, and get such.
+fn stored_border() -> Result<(), Failed> {
+    let quant = "quant(scale = [0.5], zero_point = [3], of = f32)";
+    let module = parsed(&format!(
+        "graph @main(%x: f32[4]) {{\n  %q = quantize(%x) : i8[4] {quant}\n  %r = relu(%q) : i8[4] {quant}\n  \
+         %y = dequantize(%r) : f32[4]\n  return \"y\" = %y\n}}"
+    ))?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("model.tflite");
+    let settings = Settings { stored_border: true, ..Settings::default() };
+    let model = lower(module.main().ok_or("a graph")?, &settings)?;
+    flatbuffer::write_file(&model, &path)?;
+    let x = Tensor::from_vec(&[4], vec![-128i8, 2, 3, 100])?;
+    let found = litert()?.run(&path, "plain", &[&NamedTensors::from([("x".to_owned(), x)])])?;
+    let expected = NamedTensors::from([("y".to_owned(), Tensor::from_vec(&[4], vec![3i8, 3, 3, 100])?)]);
+    if found[0] == expected { Ok(()) } else { Err(format!("{:?}\n{model}", found[0]).into()) }
 }

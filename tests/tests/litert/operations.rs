@@ -1,20 +1,22 @@
 //! Single operations on stored integers: the files of `tests/litert`.
 //!
 //! A file is a module in the text form under a line that says what is expected: `//! litert: 1, 0, 2` is how many steps of
-//! an output's encoding each set of kernels may be off the interpreter, in the order of [`RESOLVERS`], with `; largest` where
-//! inputs are the largest numbers in place of drawn ones; `//! refused: why` is part of the reason for which nothing is
-//! written.
+//! an output's encoding each set of kernels may be off the interpreter, in the order of [`RESOLVERS`]. After a semicolon,
+//! `largest` says that inputs are the largest numbers in place of drawn ones, and `exact` that the reference kernels give
+//! what `quad_litert::kernels` does, to the bit. `//! refused: why` is part of the reason for which nothing is written.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Failed, Trial};
 use quad_ir::dtype::DType;
-use quad_ir::graph::Graph;
-use quad_ir::interpret::NamedTensors;
+use quad_ir::graph::{Graph, ValueId};
+use quad_ir::interpret::{Interpreter, NamedTensors};
 use quad_ir::tensor::Tensor;
 use quad_ir::text::{self, NoWeights};
 use quad_litert::flatbuffer;
+use quad_litert::kernels;
 use quad_litert::lower::{Settings, lower};
 use quad_passes::check::Draw;
 use quad_tests::litert::RESOLVERS;
@@ -46,12 +48,11 @@ fn check(path: &Path) -> Result<(), Failed> {
         };
     }
     let expected = expected.strip_prefix("litert: ").ok_or("neither `litert:` nor `refused:`")?;
-    let (steps, largest) = match expected.split_once(';') {
-        Some((steps, rest)) => (steps, rest.trim() == "largest"),
-        None => (expected, false),
-    };
+    let (steps, words) = expected.split_once(';').unwrap_or((expected, ""));
+    let says = |word: &str| words.split_whitespace().any(|found| found == word);
     let allowed: Vec<i64> = steps.split(',').map(|word| word.trim().parse()).collect::<Result<_, _>>()?;
-    let inputs = inputs(graph, largest)?;
+    let inputs = inputs(graph, says("largest"))?;
+    let exact = if says("exact") { Some(computed(graph, &inputs)?) } else { None };
     let reference = interpreted(&module, &inputs)?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("model.tflite");
@@ -68,7 +69,37 @@ fn check(path: &Path) -> Result<(), Failed> {
             }
         }
     }
+    for (name, exact) in exact.iter().flatten() {
+        let found = litert()?.run(&file, "reference", &[&inputs])?.remove(0);
+        let off = steps_off(found.get(name).ok_or("an output is missing")?, exact)?;
+        if off > 0 {
+            wrong.push(format!(
+                "output `{name}` of the reference kernels is off our rule for them by {off} steps"
+            ));
+        }
+    }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
+
+/// The outputs whose kernels' rule is known, computed by it. Operands are the interpreter's: these graphs are one operation
+/// deep.
+fn computed(graph: &Graph, inputs: &NamedTensors) -> Result<NamedTensors, Failed> {
+    let mut values: BTreeMap<ValueId, Tensor> = BTreeMap::new();
+    Interpreter::new(graph).run_observed(inputs, &mut |value, tensor| {
+        values.insert(value.id(), tensor.clone());
+    })?;
+    let mut outputs = NamedTensors::new();
+    for output in graph.outputs() {
+        let node = graph.value(output.value).producer();
+        let operands: Vec<Option<Tensor>> = node
+            .operands()
+            .map(|operand| operand.and_then(|operand| values.get(&operand.id()).cloned()))
+            .collect();
+        if let Some(results) = kernels::evaluate(node, &operands) {
+            outputs.insert(output.name.to_string(), results?[0].clone());
+        }
+    }
+    if outputs.is_empty() { Err("no kernel's rule is known".into()) } else { Ok(outputs) }
 }
 
 /// Inputs of every stored value, or of the largest; floats beyond what encodings hold, so that some are cut off.

@@ -5,7 +5,7 @@
 //! own, which take everything: that a model is legal there says that the plugin can legalize it, and no more.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
@@ -52,7 +52,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn check(vendor: Vendor) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let ours = write_all(folder.path(), vendor.rules)?;
-    let theirs = ask(vendor, folder.path(), ours.keys())?;
+    let models: Vec<PathBuf> = ours.keys().map(|name| folder.path().join(format!("{name}.tflite"))).collect();
+    let theirs = ask(vendor, &models)?;
     let mut wrong = Vec::new();
     for (name, reasons) in &ours {
         let verdict = theirs.get(name).ok_or_else(|| format!("the script says nothing of {name}"))?;
@@ -87,17 +88,23 @@ fn write_all(folder: &Path, rules: &VendorRules) -> Result<BTreeMap<String, Vec<
     Ok(ours)
 }
 
-/// What the plugin says of the models `names` in `folder`.
-fn ask<'n>(
-    vendor: Vendor,
-    folder: &Path,
-    names: impl Iterator<Item = &'n String>,
-) -> Result<BTreeMap<String, Verdict>, Failed> {
+/// Whether the plugin of `vendor` takes all operators of `model`, as one.
+pub(crate) fn takes_whole(vendor: &str, soc: &'static str, model: &Path) -> Result<(), Failed> {
+    let vendor = VENDORS.into_iter().find(|found| found.name == vendor).ok_or("a vendor in the list")?;
+    let verdicts = ask(Vendor { soc, ..vendor }, &[model.to_owned()])?;
+    match verdicts.values().next() {
+        Some(verdict) if verdict.whole => Ok(()),
+        verdict => Err(format!("the compiler does not take the model whole: {verdict:?}").into()),
+    }
+}
+
+/// What the plugin says of `models`, by name.
+fn ask(vendor: Vendor, models: &[PathBuf]) -> Result<BTreeMap<String, Verdict>, Failed> {
     let python = std::env::var_os("QUAD_PYTHON").ok_or("QUAD_PYTHON is not set")?;
     let output = Command::new(python)
         .arg(paths::root().join("tests/python/apply_litert_plugin.py"))
         .args([vendor.name, vendor.soc])
-        .args(names.map(|name| folder.join(format!("{name}.tflite"))))
+        .args(models)
         .env("QUAD_NEURON_VERSION", vendor.version)
         .output()?;
     if !output.status.success() {

@@ -11,7 +11,8 @@ use quad_ir::types::Quant;
 use quad_ir::weights::WeightId;
 use smallvec::SmallVec;
 
-use super::{EmitError, Settings, absorb, values};
+use super::border::{Border, BorderError};
+use super::{EmitError, Settings, absorb, quantized, values};
 use crate::model::{Content, LiteRtModel, Operator, Signature, Subgraph, Tensor, TensorId};
 use crate::schema::{Builtin, Value};
 use crate::versions;
@@ -29,8 +30,16 @@ pub struct Lowering<'g> {
     of_constant: BTreeMap<(DType, SmallVec<[u64; 6]>, Bytes), TensorId>,
     names: BTreeSet<String>,
     absorbed: BTreeSet<NodeId>,
+    /// The values that callers get.
+    outputs: Vec<ValueId>,
     /// The node that is being emitted.
     node: Option<NodeId>,
+    /// Whether it computes with real numbers, whatever its operands and results are stored as.
+    in_floats: bool,
+    /// Real numbers of values that are stored as integers.
+    real: BTreeMap<ValueId, TensorId>,
+    /// Results that are real numbers and to be stored as integers.
+    unstored: Vec<(TensorId, ValueId)>,
 }
 
 /// The type of a tensor that is made here.
@@ -65,7 +74,8 @@ fn takes_narrow(input: ValueRef<'_>) -> bool {
 }
 
 impl<'g> Lowering<'g> {
-    pub(super) fn new(graph: &'g Graph, settings: &'g Settings) -> Self {
+    pub(super) fn new(graph: &'g Graph, settings: &'g Settings) -> Result<Self, BorderError> {
+        let border = Border::new(graph, settings)?;
         let name = graph.name().to_string();
         let (tensors, operators) = (Vec::new(), Vec::new());
         let subgraph = Subgraph { name, tensors, inputs: Vec::new(), outputs: Vec::new(), operators };
@@ -77,17 +87,24 @@ impl<'g> Lowering<'g> {
             of_value: BTreeMap::new(),
             of_constant: BTreeMap::new(),
             names: BTreeSet::new(),
-            absorbed: absorb::absorbed(graph),
+            absorbed: absorb::absorbed(graph).union(&border.left_out).copied().collect(),
+            outputs: border.outputs,
             node: None,
+            in_floats: false,
+            real: BTreeMap::new(),
+            unstored: Vec::new(),
         };
-        for input in graph.inputs() {
-            let tensor = lowering.result(input);
+        for (input, (passed, stands_for)) in graph.inputs().zip(border.inputs) {
+            let name = lowering.name_of(input);
+            let mut kind = Kind::of(graph.value(passed));
             if settings.narrow_inputs && takes_narrow(input) {
-                lowering.subgraph.tensors[tensor.0 as usize].dtype = DType::I32;
+                kind.dtype = DType::I32;
             }
+            let tensor = lowering.push(name, kind, Content::Computed);
+            lowering.of_value.extend(stands_for.into_iter().map(|value| (value, tensor)));
             lowering.subgraph.inputs.push(tensor);
         }
-        lowering
+        Ok(lowering)
     }
 
     pub(super) fn is_absorbed(&self, node: NodeRef<'_>) -> bool {
@@ -97,10 +114,45 @@ impl<'g> Lowering<'g> {
     /// What is emitted from now on is for the sake of `node`.
     pub(super) fn begin(&mut self, node: NodeRef<'_>) {
         self.node = Some(node.id());
+        self.in_floats = quantized::is_in_floats(node);
     }
 
-    /// The tensor of `value`, which an operator reads.
+    /// The node that was begun is emitted: what it computed in floats is stored as its results say.
+    pub(super) fn end(&mut self) {
+        self.in_floats = false;
+        for (real, value) in std::mem::take(&mut self.unstored) {
+            let stored = self.result(self.graph.value(value));
+            self.emit(Builtin::Quantize, &[Some(real)], &[stored], &[]);
+        }
+    }
+
+    /// The tensor of `value`, which an operator reads; that of its real numbers, where the node computes with these.
     pub(super) fn read(&mut self, value: ValueRef<'_>) -> Result<TensorId, EmitError> {
+        let stored = self.read_stored(value)?;
+        if !self.in_floats || value.ty().quant.is_none() {
+            return Ok(stored);
+        }
+        if let Some(real) = self.real.get(&value.id()) {
+            return Ok(*real);
+        }
+        let kind = Kind { dtype: DType::F32, quant: None, ..Kind::of(value) };
+        let real = self.between(kind);
+        self.emit(Builtin::Dequantize, &[Some(stored)], &[real], &[]);
+        self.real.insert(value.id(), real);
+        Ok(real)
+    }
+
+    /// The bias `value` of a layer whose operand is stored as `input`: beside 16 bits it has 64.
+    pub(super) fn bias(&mut self, value: ValueRef<'_>, input: DType) -> Result<TensorId, EmitError> {
+        let weight = value.weight().filter(|_| input == DType::I16 && value.ty().dtype == DType::I32);
+        let Some(weight) = weight else { return self.read(value) };
+        let elements = self.weights.tensor(weight)?.to_i64().map_err(quad_ir::weights::WeightError::from)?;
+        let bytes: Vec<u8> = elements.iter().flat_map(|element| element.to_le_bytes()).collect();
+        let kind = Kind::of(value);
+        Ok(self.bytes(DType::I64, &kind.sizes, bytes.into(), kind.quant))
+    }
+
+    fn read_stored(&mut self, value: ValueRef<'_>) -> Result<TensorId, EmitError> {
         if let Some(tensor) = self.of_value.get(&value.id()) {
             return Ok(*tensor);
         }
@@ -196,6 +248,11 @@ impl<'g> Lowering<'g> {
 
     /// The tensor of `value`, which an operator is about to compute.
     pub(super) fn result(&mut self, value: ValueRef<'_>) -> TensorId {
+        if self.in_floats && value.ty().quant.is_some() {
+            let real = self.between(Kind { dtype: DType::F32, quant: None, ..Kind::of(value) });
+            self.unstored.push((real, value.id()));
+            return real;
+        }
         let name = self.name_of(value);
         let tensor = self.push(name, Kind::of(value), Content::Computed);
         self.of_value.insert(value.id(), tensor);
@@ -264,8 +321,8 @@ impl<'g> Lowering<'g> {
     /// The model, with the outputs of the graph.
     pub(super) fn finish(mut self) -> Result<LiteRtModel, EmitError> {
         let mut outputs: Vec<(String, TensorId)> = Vec::new();
-        for output in self.graph.outputs() {
-            let value = self.graph.value(output.value);
+        for (output, value) in self.graph.outputs().iter().zip(std::mem::take(&mut self.outputs)) {
+            let value = self.graph.value(value);
             let tensor = self.read(value)?;
             // Every output is a tensor of its own, which an operator computes.
             let is_taken = outputs.iter().any(|(_, taken)| *taken == tensor);

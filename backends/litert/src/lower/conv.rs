@@ -78,7 +78,7 @@ fn emit(node: NodeRef<'_>, out: &mut Lowering<'_>) -> Result<(), EmitError> {
     let (input_sizes, filter_sizes) = (sizes(input), sizes(filter));
     let (input, filter) = (out.read(input)?, out.read(filter)?);
     let bias = if let Some(bias) = node.operand("b") {
-        out.read(bias)?
+        out.bias(bias, out.kind(input).dtype)?
     } else {
         // The kernel asks for one.
         let kind = bias_kind(&out.kind(input), &out.kind(filter))?;

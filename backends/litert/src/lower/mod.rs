@@ -7,6 +7,7 @@
 mod absorb;
 mod activation;
 mod arithmetic;
+mod border;
 mod builder;
 mod cast;
 mod compare;
@@ -31,6 +32,7 @@ use quad_ir::ops::OpKind;
 use quad_ir::weights::WeightError;
 use quad_passes::context::Place;
 
+pub use border::BorderError;
 pub use builder::Lowering;
 pub use rows::table;
 
@@ -38,11 +40,16 @@ use crate::model::LiteRtModel;
 
 /// How a model is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each setting is asked for by its name")]
 pub struct Settings {
     /// Whether float constants are stored in 16 bits, and widened when the model is loaded.
     pub half_weights: bool,
     /// Whether inputs of 64-bit integers become ones of 32, where all that reads them takes either.
     pub narrow_inputs: bool,
+    /// Whether inputs and outputs that are stored integers inside are so at the border, too, in place of floats.
+    pub stored_border: bool,
+    /// Whether planes that are passed in and given back have their channels last.
+    pub channels_last: bool,
     /// Names and texts that travel with the model.
     pub metadata: std::collections::BTreeMap<String, String>,
 }
@@ -73,6 +80,9 @@ pub enum LowerError {
     /// Nodes are not legal.
     #[error("{}", Listed(.0))]
     Illegal(Vec<Illegal>),
+    /// An input or output cannot be what was asked for.
+    #[error(transparent)]
+    Border(#[from] BorderError),
     /// A node could not be emitted.
     #[error("{place}: {error}")]
     Emit {
@@ -126,7 +136,7 @@ pub fn lower(graph: &Graph, settings: &Settings) -> Result<LiteRtModel, LowerErr
     if !illegal.is_empty() {
         return Err(LowerError::Illegal(illegal));
     }
-    let mut lowering = Lowering::new(graph, settings);
+    let mut lowering = Lowering::new(graph, settings)?;
     for id in graph.topo() {
         let node = graph.node(id);
         // Constants become tensors where an operator reads them, inputs before all others.
@@ -138,6 +148,7 @@ pub fn lower(graph: &Graph, settings: &Settings) -> Result<LiteRtModel, LowerErr
             Some(row) => (row.emit)(node, &mut lowering),
             None => Err(EmitError::Unchecked("no row".to_owned())),
         };
+        lowering.end();
         emitted.map_err(|error| LowerError::Emit { place: Box::new(Place::of(node)), error })?;
     }
     let place = || Box::new(Place { node: "outputs".to_owned(), op: "return", name: None, loc: Loc::Built });
@@ -147,5 +158,6 @@ pub fn lower(graph: &Graph, settings: &Settings) -> Result<LiteRtModel, LowerErr
 /// Whether `node` can be emitted.
 pub fn legality(node: NodeRef<'_>, settings: &Settings) -> Legality {
     let of_values = values::legality(node).and(table().legality(node, settings));
-    if node.touches_quantized() { of_values.and(quantized::legality(node)) } else { of_values }
+    let with_integers = node.touches_quantized() && !quantized::is_in_floats(node);
+    if with_integers { of_values.and(quantized::legality(node)) } else { of_values }
 }

@@ -11,6 +11,19 @@ use quad_ir::ops::{Concat, OpKind, Swish};
 use quad_ir::types::Quant;
 use quad_passes::pattern::is_constant;
 
+/// Whether `node` computes with real numbers though some of its operands or results are stored integers: a node with both is
+/// one, as the last of a normalization is. Layers are none: their kernels would be another, much slower, model.
+pub(super) fn is_in_floats(node: NodeRef<'_>) -> bool {
+    let kind = node.op().kind();
+    if matches!(kind, OpKind::Conv | OpKind::MatMul | OpKind::Quantize | OpKind::Dequantize) {
+        return false;
+    }
+    let results = node.results().filter(|value| value.is_read() || value.is_output());
+    let values: Vec<ValueRef<'_>> = node.operands().flatten().chain(results).collect();
+    let is_real = |value: &ValueRef<'_>| value.ty().quant.is_none() && value.ty().dtype.is_float();
+    values.iter().any(is_real) && values.iter().any(|value| value.ty().quant.is_some())
+}
+
 /// The encodings that the kernels of operations with bounded results ask for: of 8 bits, then of 16.
 const LOGISTIC: [(f32, i32); 2] = [(1.0 / 256.0, -128), (1.0 / 32768.0, 0)];
 const TANH: [(f32, i32); 2] = [(1.0 / 128.0, 0), (1.0 / 32768.0, 0)];
@@ -199,7 +212,8 @@ fn convolution(node: NodeRef<'_>, reasons: &mut Reasons) {
     }
 }
 
-/// Sums of products of 16 and 8 bits overflow 32 bits, so the bias, whose type decides, has 64 there.
+/// Sums of products of 16 and 8 bits overflow 32 bits, so the bias, whose type decides, has 64 there; a constant of 32 bits is
+/// widened.
 fn bias(bias: ValueRef<'_>, x: ValueRef<'_>, filter: &Quant, reasons: &mut Reasons) {
     let expected = if x.ty().dtype == DType::I16 { DType::I64 } else { DType::I32 };
     let Some((input, quant)) = x.ty().quant.as_deref().zip(bias.ty().quant.as_deref()) else {
@@ -207,7 +221,8 @@ fn bias(bias: ValueRef<'_>, x: ValueRef<'_>, filter: &Quant, reasons: &mut Reaso
         return;
     };
     let found = bias.ty().dtype;
-    reasons.require(found == expected, || {
+    let is_widened = found == DType::I32 && is_constant(bias);
+    reasons.require(found == expected || is_widened, || {
         format!("its bias is stored as {found}, the kernel reads {expected} beside {}", x.ty().dtype)
     });
     reasons

@@ -38,9 +38,13 @@ pub(super) struct Options {
     /// Write the model even where the target's compiler leaves nodes to another processor.
     #[arg(long, requires = "target")]
     partial: bool,
-    /// Types of inputs: as they are, or 64-bit integers in 32 bits, which is what compilers for NPUs take.
+    /// Types of inputs and outputs: as they are, or 64-bit integers in 32 bits, which is what compilers for NPUs take and
+    /// what is done for them, or those inside of the model.
     #[arg(long, value_enum, requires = "target")]
     io_types: Option<IoTypes>,
+    /// Where channels of images that are passed in and given back lie.
+    #[arg(long, value_enum, default_value_t = IoLayout::Keep, requires = "target")]
+    io_layout: IoLayout,
     /// How float constants are stored; a model that is quantized already says so itself.
     #[arg(long, value_enum, default_value_t = Precision::F32, requires = "target")]
     precision: Precision,
@@ -68,13 +72,24 @@ enum Precision {
     F16,
 }
 
-/// Types of inputs.
+/// Types of inputs and outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum IoTypes {
     /// As they are.
     Keep,
     /// 64-bit integers in 32 bits, where all that reads them takes either.
     I32,
+    /// As `i32`, and what is stored integers inside is so at the border, too.
+    Quantized,
+}
+
+/// Where channels lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum IoLayout {
+    /// Where they are in the model.
+    Keep,
+    /// After all other axes.
+    Nhwc,
 }
 
 /// Everything that the command has to say.
@@ -204,7 +219,9 @@ fn write(
     let metadata = BTreeMap::from([("quad.model".to_owned(), digest), ("quad.version".to_owned(), version)]);
     let settings = LiteRtSettings {
         half_weights: options.precision == Precision::F16,
-        narrow_inputs: options.io_types.map_or(target.name() != LITERT.name, |types| types == IoTypes::I32),
+        narrow_inputs: options.io_types.map_or(target.name() != LITERT.name, |types| types != IoTypes::Keep),
+        stored_border: options.io_types == Some(IoTypes::Quantized),
+        channels_last: options.io_layout == IoLayout::Nhwc,
         metadata,
     };
     let lowered = lower(graph, &settings).map_err(Failure::input)?;

@@ -1,0 +1,73 @@
+//! Sums, differences and products of two operands, and what is cut off at 0.
+
+use quad_ir::dtype::DType;
+use quad_ir::graph::NodeRef;
+use quad_ir::tensor::Tensor;
+
+use super::fixed_point::Multiplier;
+use super::{Computed, Stored, centered, result};
+
+/// `a + sign * b`. Both are brought to one scale, twice the larger, with room for the fraction.
+pub(super) fn sum(node: NodeRef<'_>, operands: &[Option<Tensor>], sign: i32) -> Computed {
+    let [left, right, output] = encodings(node)?;
+    let room = if left.dtype == DType::I16 { 15 } else { 20 };
+    let twice = f64::from(2.0 * left.scale.max(right.scale));
+    let of_left = Multiplier::of(f64::from(left.scale) / twice);
+    let of_right = Multiplier::of(f64::from(right.scale) / twice);
+    let of_right = if sign < 0 { of_right.negated() } else { of_right };
+    let of_sum = Multiplier::of(twice / (f64::from(1 << room) * f64::from(output.scale)));
+    pairs(node, operands, left, right, |a, b| {
+        let sum = of_left.times((a << room) as i32) + of_right.times((b << room) as i32);
+        output.saturated(of_sum.times(sum))
+    })
+}
+
+/// `a * b`.
+pub(super) fn product(node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Computed {
+    let [left, right, output] = encodings(node)?;
+    // The kernel forms the ratio in single precision.
+    let multiplier = Multiplier::of(f64::from(left.scale * right.scale / output.scale));
+    pairs(node, operands, left, right, |a, b| output.saturated(multiplier.times((a * b) as i32)))
+}
+
+/// `max(x, 0)`, in another encoding.
+pub(super) fn relu(node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Computed {
+    let (input, output) = (Stored::of(node.operand("x")?)?, Stored::of(node.result())?);
+    let multiplier = Multiplier::of(f64::from(input.scale / output.scale));
+    let above = |x: &i64| output.saturated(multiplier.times(*x as i32)).max(i64::from(output.zero_point));
+    result(node, centered(operands, 0, input)?.iter().map(above).collect())
+}
+
+/// How both operands and the result are stored, which is in one width.
+fn encodings(node: NodeRef<'_>) -> Option<[Stored; 3]> {
+    let (left, right) = (Stored::of(node.operand("a")?)?, Stored::of(node.operand("b")?)?);
+    let output = Stored::of(node.result())?;
+    (left.dtype == right.dtype && left.dtype == output.dtype).then_some([left, right, output])
+}
+
+/// `combine` of each pair of elements of two operands that are broadcast together.
+fn pairs(
+    node: NodeRef<'_>,
+    operands: &[Option<Tensor>],
+    left: Stored,
+    right: Stored,
+    combine: impl Fn(i64, i64) -> i64,
+) -> Computed {
+    let (a, b) = (centered(operands, 0, left)?, centered(operands, 1, right)?);
+    let sizes = node.result().ty().shape.as_known()?;
+    let place = |name: &str, index: u64| -> Option<usize> {
+        let own = node.operand(name)?.ty().shape.as_known()?;
+        let (mut rest, mut place, mut step) = (index, 0, 1);
+        for axis in (0..sizes.len()).rev() {
+            let at = rest % sizes[axis];
+            rest /= sizes[axis];
+            let size = (axis + own.len()).checked_sub(sizes.len()).map_or(1, |axis| own[axis]);
+            place += if size == 1 { 0 } else { at * step };
+            step *= size;
+        }
+        Some(place as usize)
+    };
+    let combined = (0..sizes.iter().product())
+        .map(|index| Some(combine(*a.get(place("a", index)?)?, *b.get(place("b", index)?)?)));
+    result(node, combined.collect::<Option<Vec<i64>>>()?)
+}
