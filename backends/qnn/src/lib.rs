@@ -1,6 +1,6 @@
 //! Graphs for Qualcomm's neural processors (HTP): from the IR to QNN, and from there to what runs.
 //!
-//! [`model`] is a QNN graph as plain data. [`native`] hands one to Qualcomm's libraries, which are found at run time,
+//! [`table`] lowers a graph. [`model`] is a QNN graph as plain data. [`native`] hands one to Qualcomm's libraries, which are found at run time,
 //! never linked and never shipped, in a process of its own. `ffi` is what the two agree on in memory, and the only
 //! `unsafe` code.
 
@@ -9,6 +9,7 @@ mod ffi;
 pub mod model;
 pub mod native;
 pub mod soc;
+pub mod table;
 mod version;
 
 pub use version::Version;

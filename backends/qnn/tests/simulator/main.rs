@@ -4,6 +4,7 @@
 //! The program is also the process that calls the libraries: with [`SERVE`] as its first argument it serves one task.
 
 mod convolution;
+mod matrix;
 mod support;
 
 use std::path::Path;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         libraries,
         launcher: Launcher::this_program(&[SERVE]).expect("this program"),
     });
-    let tests = convolution::TESTS.iter();
+    let tests = convolution::TESTS.iter().chain(matrix::TESTS);
     let trials = tests.map(|(name, test)| match &native {
         Ok(native) => {
             let native = native.clone();

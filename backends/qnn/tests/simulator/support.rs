@@ -29,6 +29,11 @@ impl Numbers {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// A number from `low` to `high`.
+    pub(crate) fn real(&mut self, low: f32, high: f32) -> f32 {
+        low + (high - low) * (self.next() >> 40) as f32 / (1u32 << 24) as f32
+    }
+
     /// An integer from `low` to `high`.
     pub(crate) fn integer(&mut self, low: i64, high: i64) -> i64 {
         low + (self.next() % (high - low + 1).unsigned_abs()).cast_signed()
