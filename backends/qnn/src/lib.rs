@@ -6,10 +6,12 @@
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod ffi;
+pub mod emit;
 pub mod model;
 pub mod native;
 pub mod soc;
 pub mod table;
+pub mod target;
 mod version;
 
 pub use version::Version;

@@ -15,9 +15,11 @@ mod rules;
 mod types;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use quad_backends::legality::{Legality, Reason};
+use quad_backends::support::{SupportRow, rows_of};
 use quad_backends::table::{OpRow, OpTable, name_of};
 use quad_ir::graph::{Graph, NodeId, NodeRef};
 use quad_ir::ops::OpKind;
@@ -60,13 +62,14 @@ pub struct LowerErrors(pub Vec<(String, Vec<Reason>)>);
 const NAMED: usize = 20;
 
 fn list(all: &[(String, Vec<Reason>)]) -> String {
+    // Writing to a string does not fail.
     let mut text = String::new();
     for (node, reasons) in all.iter().take(NAMED) {
         let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-        text += &format!("\n  {node}: {}", reasons.join("; "));
+        let _ = write!(text, "\n  {node}: {}", reasons.join("; "));
     }
     if all.len() > NAMED {
-        text += &format!("\n  and {} more", all.len() - NAMED);
+        let _ = write!(text, "\n  and {} more", all.len() - NAMED);
     }
     text
 }
@@ -137,15 +140,14 @@ fn emit(lowering: &mut Lowering<'_>, node: NodeRef<'_>) -> Emitted {
 }
 
 /// Whether `node` can be emitted by itself, and what comes of it is taken.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the type is that of tables in general")]
 fn legality(node: NodeRef<'_>, setting: &Setting) -> Legality {
     let mut lowering = Lowering::new(node.graph(), false);
-    match emit(&mut lowering, node) {
-        Err(reason) => Legality::Illegal(vec![reason]),
-        Ok(()) => {
-            let made = lowering.qnn.nodes.iter();
-            Legality::of(made.flat_map(|made| rules::against(&lowering.qnn, made, setting.soc)).collect())
-        }
+    if let Err(reason) = emit(&mut lowering, node) {
+        return Legality::Illegal(vec![reason]);
     }
+    let made = lowering.qnn.nodes.iter();
+    Legality::of(made.flat_map(|made| rules::against(&lowering.qnn, made, setting.soc)).collect())
 }
 
 /// The verdict for every node of `graph`.
@@ -158,7 +160,13 @@ pub fn operations() -> impl Iterator<Item = &'static str> {
     table().rows().map(|row| name_of(row.kind))
 }
 
+/// What becomes of each operation, for the page of all targets.
+pub fn support() -> Vec<SupportRow> {
+    rows_of(table())
+}
+
 /// Inputs and constants are declared where they are read.
+#[expect(clippy::unnecessary_wraps, reason = "the type is that of all emitters")]
 fn nothing(_: &mut Lowering<'_>, _: NodeRef<'_>) -> Emitted {
     Ok(())
 }

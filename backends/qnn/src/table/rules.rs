@@ -4,7 +4,7 @@ use quad_backends::legality::Reason;
 
 use super::constants::LARGEST_CODE;
 use super::types;
-use crate::model::{DataType, Node, QnnGraph, Role, Tensor};
+use crate::model::{DataType, Encoding, Node, QnnGraph, Role, Tensor};
 use crate::soc::{Arch, Soc};
 
 /// The first generation that multiplies 16 bits by 16 bits exactly.
@@ -55,7 +55,7 @@ fn against_second(second: &Tensor) -> Vec<Reason> {
         _ => return Vec::new(),
     };
     let mut reasons = Vec::new();
-    let parts = second.encoding.iter().flat_map(|encoding| encoding.parts());
+    let parts = second.encoding.iter().flat_map(Encoding::parts);
     if let Some(part) = parts.clone().find(|part| part.zero_point() != zero) {
         let why = format!(
             "its second operand `{}` is {} with zero point {}, and must have {zero}",

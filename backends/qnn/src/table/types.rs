@@ -39,9 +39,9 @@ pub(super) fn misfit(graph: &QnnGraph, node: &Node) -> Option<Reason> {
         return None;
     }
     let nearest: Vec<String> =
-        sets.iter().filter(|set| set.0[0] == found.0[0]).map(|set| show(set)).collect();
+        sets.iter().filter(|set| set.0[0] == found.0[0]).map(show).collect();
     let taken = if nearest.is_empty() {
-        sets.iter().map(|set| show(set)).collect::<Vec<_>>().join(", ")
+        sets.iter().map(show).collect::<Vec<_>>().join(", ")
     } else {
         nearest.join(", ")
     };

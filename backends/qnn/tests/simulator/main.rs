@@ -4,6 +4,7 @@
 //! The program is also the process that calls the libraries: with [`SERVE`] as its first argument it serves one task.
 
 mod convolution;
+mod lowering;
 mod matrix;
 mod support;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         launcher: Launcher::this_program(&[SERVE]).expect("this program"),
     });
     let tests = convolution::TESTS.iter().chain(matrix::TESTS);
+    let lowering = lowering::TESTS.iter().map(|(name, test)| Trial::test(*name, move || Ok(test())));
     let trials = tests.map(|(name, test)| match &native {
         Ok(native) => {
             let native = native.clone();
@@ -35,5 +37,5 @@ fn main() -> ExitCode {
         }
         Err(_) => Trial::test(*name, || Ok(())).with_ignored_flag(true),
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    libtest_mimic::run(&arguments, trials.chain(lowering).collect()).exit_code()
 }

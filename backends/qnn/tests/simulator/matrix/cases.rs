@@ -2,6 +2,7 @@
 
 use quad_ir::dtype::DType;
 use quad_ir::ops::layout::DataLayout;
+#[expect(clippy::wildcard_imports, reason = "nearly all operations are named here")]
 use quad_ir::ops::*;
 use quad_ir::types::Encoded;
 

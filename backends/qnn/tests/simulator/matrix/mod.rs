@@ -8,6 +8,7 @@ mod cases;
 mod table;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use libtest_mimic::Failed;
 use quad_ir::dtype::DType;
@@ -65,8 +66,8 @@ fn matrix(native: &Native) -> Result<(), Failed> {
     let mut wrong = String::new();
     for ((case, width), by_soc) in &steps {
         let limit = cases.iter().find(|one| one.name == *case).map_or(0.0, |case| case.limit(*width));
-        for (soc, off) in by_soc.iter().filter(|(_, off)| !(**off <= limit)) {
-            wrong += &format!("\n{case}, {width} bits, {soc}: {off:.2} steps, at most {limit}");
+        for (soc, off) in by_soc.iter().filter(|(_, off)| off.is_nan() || **off > limit) {
+            writeln!(wrong, "{case}, {width} bits, {soc}: {off:.2} steps, at most {limit}")?;
         }
     }
     if !wrong.is_empty() {
@@ -156,7 +157,7 @@ fn one_by_one(
         let sheet = Sheet::new(width, std::slice::from_ref(&case))?;
         match sheet.run(native, name) {
             Ok(one) => off.extend(one),
-            Err(why) => wrong += &format!("\n{}: {}", case.name, why.message().unwrap_or("failed")),
+            Err(why) => writeln!(wrong, "{}: {}", case.name, why.message().unwrap_or("failed"))?,
         }
     }
     if wrong.is_empty() { Ok(off) } else { Err(wrong.into()) }

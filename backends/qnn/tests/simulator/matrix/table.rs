@@ -1,5 +1,6 @@
 //! The table that the matrix is written to, for people.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use libtest_mimic::Failed;
@@ -9,6 +10,7 @@ use super::{SOCS, Steps, WIDTHS};
 
 /// The page.
 pub(crate) fn text(cases: &[Case], steps: &Steps) -> String {
+    // Writing to a string does not fail.
     let mut text = String::from(
         "# QNN: how exact each operation is\n\n\
          The largest distance of a result from the exact one, in steps of its encoding, on the simulator of Qualcomm's\n\
@@ -18,11 +20,8 @@ pub(crate) fn text(cases: &[Case], steps: &Steps) -> String {
     );
     let socs: Vec<String> =
         WIDTHS.iter().flat_map(|width| SOCS.map(|soc| format!("A{width} {soc}"))).collect();
-    text += &format!(
-        "| case | {} | at most A8, A16 |\n|---|{}---|\n",
-        socs.join(" | "),
-        "---|".repeat(socs.len())
-    );
+    let _ = writeln!(text, "| case | {} | at most A8, A16 |", socs.join(" | "));
+    let _ = writeln!(text, "|---|{}---|", "---|".repeat(socs.len()));
     for case in cases {
         let mut row = format!("| {} ", case.name);
         for width in WIDTHS {
@@ -33,7 +32,7 @@ pub(crate) fn text(cases: &[Case], steps: &Steps) -> String {
         }
         let limits = WIDTHS
             .map(|width| if case.is_for(width) { case.limit(width).to_string() } else { "-".to_owned() });
-        text += &format!("{row}| {} |\n", limits.join(", "));
+        let _ = writeln!(text, "{row}| {} |", limits.join(", "));
     }
     text
 }
