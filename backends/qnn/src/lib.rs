@@ -4,9 +4,9 @@
 //! never linked and never shipped, in a process of its own. `ffi` is what the two agree on in memory, and the only
 //! `unsafe` code.
 
+pub mod emit;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod ffi;
-pub mod emit;
 pub mod model;
 pub mod native;
 pub mod soc;

@@ -15,7 +15,8 @@ const DOMAIN: &str = "com.microsoft";
 /// A model whose node takes its binary from the file `binary` beside it.
 pub fn model(graph: &QnnGraph, binary: &str) -> Vec<u8> {
     let names = |tensors: Vec<&Tensor>| tensors.iter().map(|tensor| tensor.name.clone()).collect();
-    let (inputs, outputs): (Vec<&Tensor>, Vec<&Tensor>) = (graph.inputs().collect(), graph.outputs().collect());
+    let (inputs, outputs): (Vec<&Tensor>, Vec<&Tensor>) =
+        (graph.inputs().collect(), graph.outputs().collect());
     let node = Node {
         input: names(inputs.clone()),
         output: names(outputs.clone()),
@@ -31,12 +32,8 @@ pub fn model(graph: &QnnGraph, binary: &str) -> Vec<u8> {
         domain: DOMAIN.to_owned(),
     };
     let values = |tensors: Vec<&Tensor>| tensors.into_iter().map(value).collect();
-    let graph = Graph {
-        node: vec![node],
-        name: graph.name.clone(),
-        input: values(inputs),
-        output: values(outputs),
-    };
+    let graph =
+        Graph { node: vec![node], name: graph.name.clone(), input: values(inputs), output: values(outputs) };
     let opset = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
     let model = Model {
         ir_version: IR_VERSION,

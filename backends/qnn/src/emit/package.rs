@@ -168,8 +168,7 @@ impl Package {
 
 impl Port {
     fn of(value: ValueRef<'_>, tensor: &Tensor, lowered: &Lowered) -> Self {
-        let adapter =
-            value.producer().is::<Input>().is_some_and(|input| input.binding == Binding::Adapter);
+        let adapter = value.producer().is::<Input>().is_some_and(|input| input.binding == Binding::Adapter);
         let order = lowered.reordered.iter().find(|reordered| reordered.name == tensor.name);
         let parts = tensor.encoding.as_ref().map(Encoding::parts);
         Self {
@@ -211,8 +210,8 @@ impl Port {
     fn narrowed(&self, tensor: &Elements) -> Result<Vec<u8>, PortError> {
         let mut bytes = Vec::new();
         for value in tensor.to_i64().unwrap_or_default() {
-            let narrow = i32::try_from(value)
-                .map_err(|_| PortError::TooLarge { name: self.name.clone(), value })?;
+            let narrow =
+                i32::try_from(value).map_err(|_| PortError::TooLarge { name: self.name.clone(), value })?;
             bytes.extend(narrow.to_le_bytes());
         }
         Ok(bytes)

@@ -38,8 +38,7 @@ pub(super) fn misfit(graph: &QnnGraph, node: &Node) -> Option<Reason> {
     if sets.iter().any(|set| fits(set, &found, &node.kind)) {
         return None;
     }
-    let nearest: Vec<String> =
-        sets.iter().filter(|set| set.0[0] == found.0[0]).map(show).collect();
+    let nearest: Vec<String> = sets.iter().filter(|set| set.0[0] == found.0[0]).map(show).collect();
     let taken = if nearest.is_empty() {
         sets.iter().map(show).collect::<Vec<_>>().join(", ")
     } else {

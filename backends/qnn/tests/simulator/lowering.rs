@@ -11,13 +11,19 @@ use quad_qnn::target::Qnn;
 type Test = (&'static str, fn());
 
 pub(crate) const TESTS: &[Test] = &[
-    ("lowering: old generations do not multiply 16 bits by 16", old_generations_do_not_multiply_16_bits_by_16),
+    (
+        "lowering: old generations do not multiply 16 bits by 16",
+        old_generations_do_not_multiply_16_bits_by_16,
+    ),
     ("lowering: second operands of 16 bits are symmetric", second_operands_of_16_bits_are_symmetric),
     ("lowering: batches of signed matrices are refused", batches_of_signed_matrices_are_refused),
     ("lowering: codes stay within what is not cut off", codes_stay_within_what_is_not_cut_off),
     ("lowering: a bias is stored in steps of the product", a_bias_is_stored_in_steps_of_the_product),
     ("lowering: a bias out of range is refused", a_bias_out_of_range_is_refused),
-    ("lowering: types that do not go together are refused with those that do", types_that_do_not_go_together_are_refused_with_those_that_do),
+    (
+        "lowering: types that do not go together are refused with those that do",
+        types_that_do_not_go_together_are_refused_with_those_that_do,
+    ),
     ("lowering: every reason is said at once", every_reason_is_said_at_once),
     ("lowering: slots of kernels are taken as qnn has them", slots_of_kernels_are_taken_as_qnn_has_them),
 ];
@@ -56,7 +62,8 @@ fn old_generations_do_not_multiply_16_bits_by_16() {
 }
 
 fn second_operands_of_16_bits_are_symmetric() {
-    let unsigned = |zero: u32| format!("u16[1, 8, 2] quant(scale = [0.001], zero_point = [{zero}], of = f32)");
+    let unsigned =
+        |zero: u32| format!("u16[1, 8, 2] quant(scale = [0.001], zero_point = [{zero}], of = f32)");
     assert_eq!(refused(&unsigned(32768), "SM8750"), "");
     let why = refused(&unsigned(32767), "SM8750");
     assert!(why.contains("zero point 32767, and must have 32768"), "{why}");
@@ -102,7 +109,10 @@ fn a_bias_is_stored_in_steps_of_the_product() {
     let Role::Static(bytes) = &bias.role else { panic!("{text}") };
     assert_eq!(bytes[..], [8i32.to_le_bytes(), (-16i32).to_le_bytes()].concat(), "{text}");
     let kernel = lowered.graph.tensors.iter().find(|tensor| tensor.name == "w").expect("a kernel");
-    assert_eq!((&kernel.dims[..], kernel.encoding.as_ref().and_then(Encoding::axis)), (&[1, 1, 2, 2][..], Some(3)));
+    assert_eq!(
+        (&kernel.dims[..], kernel.encoding.as_ref().and_then(Encoding::axis)),
+        (&[1, 1, 2, 2][..], Some(3))
+    );
     let Role::Static(bytes) = &kernel.role else { panic!("{text}") };
     assert_eq!(bytes[..], [1i16, 3, 2, -4].map(i16::to_le_bytes).concat(), "{text}");
 }
@@ -113,7 +123,9 @@ fn a_bias_out_of_range_is_refused() {
 }
 
 fn types_that_do_not_go_together_are_refused_with_those_that_do() {
-    let body = format!("  %y = relu(%x) : u8[1, 4, 8] quant(scale = [0.1], zero_point = [0], of = f32)\n  return \"y\" = %y");
+    let body = format!(
+        "  %y = relu(%x) : u8[1, 4, 8] quant(scale = [0.1], zero_point = [0], of = f32)\n  return \"y\" = %y"
+    );
     let graph = graph(X, &body);
     let why = lower(&graph, setting("SM8750")).expect_err("mixed").to_string();
     assert!(why.contains("Relu takes no u16 -> u8") && why.contains("it takes u16 -> u16"), "{why}");
@@ -127,7 +139,8 @@ fn types_that_do_not_go_together_are_refused_with_those_that_do() {
 }
 
 fn every_reason_is_said_at_once() {
-    let body = "  %a = erf(%x) : f32[2]\n  %b = tan(%x) : f32[2]\n  return \"a\" = %a, \"b\" = %b, \"x\" = %x";
+    let body =
+        "  %a = erf(%x) : f32[2]\n  %b = tan(%x) : f32[2]\n  return \"a\" = %a, \"b\" = %b, \"x\" = %x";
     let why = lower(&graph("%x: f32[2]", body), setting("SM8750")).expect_err("refused").to_string();
     for part in ["`erf` is not supported", "`tan` is not supported", "output `x`: no operation makes it"] {
         assert!(why.contains(part), "{part} is not in {why}");
@@ -137,7 +150,8 @@ fn every_reason_is_said_at_once() {
 fn slots_of_kernels_are_taken_as_qnn_has_them() {
     let x = "%x: u16[1, 4, 4, 2] quant(scale = [0.25], zero_point = [30000], of = f32)";
     let slot = "%slot: i16[3, 1, 1, 2] quant(scale = [0.001], zero_point = [0], of = f32) adapter";
-    let body = format!("  %y = conv(%x, %slot) {{layout = \"nhwc\"}} : u16[1, 4, 4, 3] {OUT}\n  return \"y\" = %y");
+    let body =
+        format!("  %y = conv(%x, %slot) {{layout = \"nhwc\"}} : u16[1, 4, 4, 3] {OUT}\n  return \"y\" = %y");
     let lowered = lower(&graph(&format!("{x}, {slot}"), &body), setting("SM8750")).expect("legal");
     assert_eq!(lowered.reordered, [Reordered { name: "slot".to_owned(), order: vec![1, 2, 3, 0] }]);
     let taken = lowered.graph.inputs().find(|tensor| tensor.name == "slot").expect("an input");
