@@ -1,5 +1,6 @@
 //! Biases are stored in as many bits as sums of products.
 
+use quad_ir::graph::ValueRef;
 use quad_ir::text::{self, NoWeights};
 use quad_passes::context::Context;
 use quad_quantize::insert;
@@ -25,7 +26,7 @@ fn biases_have_32_or_64_bits() {
         let encodings = insert::parse(&format!("b={stored}:1e-12")).expect("an encoding");
         insert::insert(&mut layer, &encodings, &mut Context::default()).expect("inserted");
         let graph = layer.main().expect("it runs");
-        let bias = graph.find("b").and_then(|bias| bias.weight()).expect("it keeps its name");
+        let bias = graph.find("b").and_then(ValueRef::weight).expect("it keeps its name");
         let found = graph.weights().tensor(bias).expect("made").to_i64().expect("integers");
         // The scale is no power of ten in f32.
         let apart = found.iter().zip(expected).map(|(found, expected)| found.abs_diff(expected));

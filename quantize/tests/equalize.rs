@@ -92,12 +92,8 @@ fn evened_layers_lose_less() {
     assert_eq!(cx.changes(), 1);
     let graph = evened.graphs.first_mut().expect("a graph");
     graph.compact();
-    let unnamed: Vec<_> = graph
-        .nodes()
-        .map(NodeRef::result)
-        .filter(|value| value.name().is_none())
-        .map(|value| value.id())
-        .collect();
+    let unnamed: Vec<_> =
+        graph.nodes().map(NodeRef::result).filter(|value| value.name().is_none()).map(ValueRef::id).collect();
     for (number, value) in unnamed.into_iter().enumerate() {
         graph.set_name(value, &format!("made.{number}"));
     }
