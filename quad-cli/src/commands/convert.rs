@@ -18,7 +18,7 @@ use crate::output;
 /// target run first, and what it does not take is an error that names every node and reason. Files appear whole or not at
 /// all, over files of the same names that are there; converting a model onto itself is safe.
 ///
-/// ONNX has no quantized types: values of one are written between QuantizeLinear and DequantizeLinear, as pass
+/// ONNX has no quantized types: values of one are written between `QuantizeLinear` and `DequantizeLinear`, as pass
 /// `unfold-quant` does it. `quad opt -p fold-quant` makes types of those again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

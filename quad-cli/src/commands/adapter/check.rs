@@ -193,7 +193,7 @@ impl Report {
                 counted(*samples, "sample")
             )?,
             None => {
-                writeln!(out, "outputs: not looked at, --data is missing; activations may be clipped too")?
+                writeln!(out, "outputs: not looked at, --data is missing; activations may be clipped too")?;
             }
         }
         writeln!(out, "verdict: {}", self.verdict)?;
