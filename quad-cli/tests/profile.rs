@@ -118,7 +118,7 @@ fn targets_get_what_they_ask_for() {
     assert!(litert.of_role(Role::Slot).all(|(_, entry)| entry.encoding.stored.bits() == 8));
 
     let printed = done("show litert.profile --entries");
-    for part in ["rules", "litert", "activations", "i64 per channel", "sample", "on a float island"] {
+    for part in ["rules", "litert", "activations", "i32 per channel", "sample", "on a float island"] {
         assert!(printed.contains(part), "`{part}` is not in the printed profile");
     }
     let json: Value = serde_json::from_str(&done("show litert.profile --json")).expect("JSON");

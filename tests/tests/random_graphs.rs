@@ -36,7 +36,6 @@ fn holds_on_random_graphs(pipeline: &str) {
 /// Passes that find nothing in any random graph, and why.
 const IDLE: &[(&str, &str)] = &[
     ("convert-floats", "there is nothing but f32 and f64"),
-    ("equalize", "no convolution stands behind another with nothing else in between"),
     ("expose-lora", "adapters are inputs already"),
     ("fold-quant", "nothing is quantized"),
     ("unfold-quant", "nothing is quantized"),

@@ -1,5 +1,7 @@
 //! Files of AIMET's forms, read, written and read again.
 
+use quad_ir::dtype::DType;
+
 use super::convert::{Report, export, import};
 use super::*;
 use crate::precision::{Mixed, Precision};
@@ -94,7 +96,8 @@ fn a_profile_comes_back() {
 
 #[test]
 fn losses_are_reported() {
-    let wide = profile("litert", "w8a16");
+    let mut wide = profile("litert", "w8a16");
+    wide.entries.get_mut("conv.b").expect("a bias").encoding.stored = DType::I64;
     let (encodings, report) = export(&wide, Format::Aimet061);
     let text = report.to_string();
     // Biases of 64 bits are in no form; the codes of i16 activations are written as if unsigned.

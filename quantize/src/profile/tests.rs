@@ -275,6 +275,7 @@ fn precision_is_mixed_by_pattern_name_and_share() {
     }
 
     // What is moved follows its source.
+    options.floats.clear();
     let names = BTreeSet::from(["timed".to_owned()]);
     options.mixed = Mixed::share(Precision::W8A16, &names, Precision::W8A8);
     let profile = made(&statistics, "a", &options).profile;

