@@ -271,3 +271,68 @@ fn widens(from: DType, to: DType) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quad_ir::tensor::Element;
+    use quad_ir::text::{self, NoWeights};
+
+    use super::*;
+
+    const TEXT: &str = "quad 1
+
+graph @main(%x: f32[batch, 2], %t: i64[1], %gain: f32[], %slot: f32[2] adapter) {
+  return \"x\" = %x, \"t\" = %t, \"gain\" = %gain, \"slot\" = %slot
+}
+";
+
+    fn tensor<T: Element>(sizes: &[usize], elements: &[T]) -> Tensor {
+        Tensor::from_vec(sizes, elements.to_vec()).expect("as many")
+    }
+
+    fn arrays(x: Tensor, t: Tensor, gain: Tensor) -> NamedTensors {
+        [("x", x), ("t", t), ("gain", gain)].map(|(name, array)| (name.to_owned(), array)).into()
+    }
+
+    #[test]
+    fn arrays_are_shared_or_have_a_sample_to_an_index() {
+        let module = text::parse(TEXT, &NoWeights).expect("a module");
+        let graph = module.main().expect("a graph");
+        let mut samples = Samples::default();
+        let narrow = Tensor::from_f32(DType::F16, &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).expect("as many");
+        let parts = [
+            arrays(narrow, tensor(&[1], &[7i64]), tensor(&[], &[0.5f32])),
+            arrays(tensor(&[1, 2], &[7.0f32, 8.0]), tensor(&[1], &[8i32]), tensor(&[], &[0.25f32])),
+            arrays(tensor(&[2, 3, 2], &[9.0f32; 12]), tensor(&[2], &[1i64, 2]), tensor(&[2], &[3.0f32, 4.0])),
+        ];
+        for part in parts {
+            samples.add(graph, part).expect("samples");
+        }
+        assert_eq!(samples.len(), 6);
+        let slots = NamedTensors::from([("slot".to_owned(), tensor(&[2], &[0.0f32, 1.0]))]);
+        let given = |sample: usize, x: Tensor, t: i64, gain: f32| {
+            let mut expected = arrays(x, tensor(&[1], &[t]), tensor(&[], &[gain]));
+            expected.extend(slots.clone());
+            assert_eq!(samples.inputs(sample, &slots).expect("there"), expected, "sample {sample}");
+        };
+        given(1, tensor(&[1, 2], &[3.0f32, 4.0]), 7, 0.5);
+        given(3, tensor(&[1, 2], &[7.0f32, 8.0]), 8, 0.25);
+        given(5, tensor(&[3, 2], &[9.0f32; 6]), 2, 4.0);
+        assert!(matches!(samples.inputs(6, &slots), Err(SampleError::Beyond { sample: 6, len: 6 })));
+    }
+
+    #[test]
+    fn numbers_are_never_narrowed() {
+        use DType::{BF16, Bool, F16, F32, F64, I4, I32, I64, U8};
+        for (from, to) in
+            [(F32, F32), (F16, F32), (BF16, F64), (F32, F64), (I32, I64), (U8, I32), (Bool, Bool)]
+        {
+            assert!(widens(from, to), "{from} to {to}");
+        }
+        for (from, to) in
+            [(F64, F32), (F32, F16), (F16, BF16), (I64, I32), (I64, F32), (F32, I64), (Bool, U8), (I4, I4)]
+        {
+            assert!(!widens(from, to), "{from} to {to}");
+        }
+    }
+}
