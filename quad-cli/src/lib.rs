@@ -23,6 +23,7 @@ mod output;
 mod packed;
 mod picture;
 mod progress;
+mod qnn;
 mod samples;
 mod statistics;
 mod table;
@@ -63,6 +64,8 @@ enum Command {
     Explain(explain::Arguments),
     Bisect(bisect::Arguments),
     Reduce(reduce::Arguments),
+    #[command(hide = true)]
+    QnnNative(qnn::Arguments),
     Calibrate(calibrate::Arguments),
     Quantize(quantize::Arguments),
     Qss(qss::Arguments),
@@ -83,6 +86,9 @@ pub fn run(
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(exit::AT_FAULT));
         }
     };
+    if let Command::QnnNative(arguments) = &arguments.command {
+        return qnn::run(arguments);
+    }
     exit::guarded(|| match arguments.command {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
@@ -98,6 +104,7 @@ pub fn run(
         Command::Explain(arguments) => explain::run(&arguments, registry),
         Command::Bisect(arguments) => bisect::run(&arguments, registry),
         Command::Reduce(arguments) => reduce::run(&arguments, registry),
+        Command::QnnNative(_) => Ok(exit::Outcome::Done),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Qss(arguments) => qss::run(&arguments),

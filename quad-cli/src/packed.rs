@@ -72,13 +72,17 @@ pub(crate) fn open(path: &Path) -> Option<SafeTensorsFile> {
 
 /// The slots in `file`, which must have been packed for `module`.
 pub(crate) fn slots(file: &SafeTensorsFile, module: &Module) -> Result<NamedTensors, PackedError> {
-    let expected = digest(module)?;
+    slots_for(file, &digest(module)?)
+}
+
+/// The slots in `file`, which must have been packed for the model with the digest `expected`.
+pub(crate) fn slots_for(file: &SafeTensorsFile, expected: &str) -> Result<NamedTensors, PackedError> {
     match file.metadata().get(MODEL) {
-        Some(found) if *found == expected => Ok(file.tensors().iter().cloned().collect()),
+        Some(found) if found == expected => Ok(file.tensors().iter().cloned().collect()),
         found => Err(PackedError::OtherModel {
             path: file.path().to_owned(),
             found: found.cloned().unwrap_or_default(),
-            expected,
+            expected: expected.to_owned(),
         }),
     }
 }

@@ -16,6 +16,7 @@ pub const TARGETS: &[TargetInfo] = &[
     quad_litert::vendor::NEUROPILOT,
     quad_litert::vendor::EXYNOS,
     quad_litert::vendor::QUALCOMM,
+    quad_qnn::target::QNN,
 ];
 
 /// Runs on `module` the passes that make it legal for `target`. `sizes` are numbers of symbolic sizes by name; a symbol

@@ -23,15 +23,16 @@ use crate::{open, output};
 #[command(after_help = "Examples:
   quad check --target litert unet.onnx
   quad check --target neuropilot --arch mdla5.5 unet.onnx
+  quad check --target qnn --soc SM8750 quantized.quad
   quad check --target litert quantized.quad --json")]
 pub(crate) struct Arguments {
     /// The model, .onnx or .quad.
     model: PathBuf,
-    /// What it is checked for: litert, neuropilot, exynos or litert-qualcomm.
+    /// What it is checked for: litert, neuropilot, exynos, litert-qualcomm or qnn.
     #[arg(long, value_name = "TARGET")]
     target: String,
-    /// The generation of hardware, where the target knows several; the newest unless given.
-    #[arg(long, value_name = "ARCH")]
+    /// The generation of hardware or the chip, where the target knows several; the newest unless given.
+    #[arg(long, visible_alias = "soc", value_name = "ARCH")]
     arch: Option<String>,
     /// The value of a symbolic size, 1 by default; may be given more than once.
     #[arg(long = "size", value_name = "NAME=N", value_parser = size)]

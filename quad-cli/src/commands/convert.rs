@@ -1,5 +1,6 @@
 //! `quad convert`: writes a model in another format, for a runtime, or in the same one as QUAD understands it.
 
+mod qnn;
 mod runtime;
 
 use std::io::Write;
@@ -25,11 +26,12 @@ use crate::output;
   quad convert unet.onnx -o unet.quad
   quad convert unet.quad -o copy.onnx
   quad convert unet.onnx --target litert -o unet.tflite
+  quad convert quantized.quad --target qnn --soc SM8750 --adapter style=style/ -o unet-8750
   quad convert unet.onnx --target litert --precision f16 --adapter style=style/ -o unet.tflite")]
 pub(crate) struct Arguments {
     /// The model, .onnx or .quad.
     model: PathBuf,
-    /// The file to write: .onnx or .quad, or .tflite for a runtime.
+    /// The file to write: .onnx or .quad, .tflite for LiteRT, or a folder for QNN.
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     #[command(flatten)]

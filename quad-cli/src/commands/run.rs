@@ -1,6 +1,7 @@
 //! `quad run`: computes a model's outputs with the reference interpreter.
 
 mod adapters;
+mod qnn;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,7 +40,7 @@ const LIMIT_FACTOR: u64 = 32;
   quad run unet.onnx --adapter style.safetensors --inputs inputs.npz --outputs outputs.npz
   quad run unet.quad --adapter a.safetensors=0.7 --adapter b/=0.3 --inputs inputs.npz --outputs outputs.npz")]
 pub(crate) struct Arguments {
-    /// The model, .onnx or .quad.
+    /// The model, .onnx or .quad, or a folder that `quad convert --target qnn` wrote.
     model: PathBuf,
     /// Archive (.npz) or folder (input_<n>.pb) with the inputs.
     #[arg(long, value_name = "IN.npz|DIR")]
@@ -60,6 +61,9 @@ pub(crate) struct Arguments {
     /// default 256M and 32 times the bytes of weights and inputs.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_memory: Option<u64>,
+    /// The folder of Qualcomm's QNN libraries, for a folder that `quad convert --target qnn` wrote.
+    #[arg(long, value_name = "FOLDER")]
+    qnn_libs: Option<PathBuf>,
     /// Print how long reading and running took.
     #[arg(long)]
     time: bool,
@@ -84,6 +88,9 @@ enum RunFailure {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    if qnn::is_package(&arguments.model) {
+        return qnn::run(arguments);
+    }
     let started = Instant::now();
     let module = open::open(&arguments.model).map_err(Failure::input)?;
     let base = arguments.base.as_deref();

@@ -43,14 +43,17 @@ const ALWAYS_READ: usize = 1 << 16;
 impl<'g> Lowering<'g> {
     /// A lowering of `graph` that has come nowhere yet.
     pub(super) fn new(graph: &'g Graph, contents: bool) -> Self {
+        // Callers know inputs and outputs by these names, so that no other tensor takes one.
+        let inputs = graph.inputs().filter_map(|input| input.name().map(ToString::to_string));
+        let outputs = graph.outputs().iter().map(|output| output.name.to_string());
         Self {
             graph,
+            names: inputs.chain(outputs).collect(),
             qnn: QnnGraph::new(graph.name().to_string()),
             reordered: Vec::new(),
             contents,
             tensors: BTreeMap::new(),
             kernels: BTreeMap::new(),
-            names: BTreeSet::new(),
         }
     }
 
@@ -98,7 +101,7 @@ impl<'g> Lowering<'g> {
         Ok(self.tensor(&name, Role::Static(bytes), data_type, dims, Some(encoding)))
     }
 
-    /// The tensor `id` in the encoding of `like`, through a conversion where it has another.
+    /// The tensor `id` in the type and the encoding of `like`, through a conversion where it has others.
     pub(super) fn encoded_like(&mut self, id: TensorId, like: TensorId) -> TensorId {
         let (from, to) = (self.qnn.tensor(id), self.qnn.tensor(like));
         if (from.data_type, &from.encoding) == (to.data_type, &to.encoding) {
@@ -106,8 +109,13 @@ impl<'g> Lowering<'g> {
         }
         let (name, dims) = (format!("{}.converted", from.name), from.dims.clone());
         let (data_type, encoding) = (to.data_type, to.encoding.clone());
+        let kind = match (from.data_type.is_fixed(), to.data_type.is_fixed()) {
+            (true, true) => "Convert",
+            (true, false) => "Dequantize",
+            (false, _) => "Quantize",
+        };
         let converted = self.tensor(&name, Role::Native, data_type, dims, encoding);
-        self.op("Convert", &[id], &[converted], []);
+        self.op(kind, &[id], &[converted], []);
         converted
     }
 
@@ -127,7 +135,8 @@ impl<'g> Lowering<'g> {
         dims: Vec<u32>,
         encoding: Option<Encoding>,
     ) -> TensorId {
-        let name = self.unique(name);
+        let is_kept = matches!(role, Role::Input | Role::Output);
+        let name = if is_kept { name.to_owned() } else { self.unique(name) };
         self.qnn.add_tensor(Tensor { name, role, data_type, dims, encoding })
     }
 

@@ -123,9 +123,14 @@ fn misplaced_outputs(graph: &Graph) -> Vec<(String, Vec<Reason>)> {
     for (at, output) in graph.outputs().iter().enumerate() {
         let value = graph.value(output.value);
         let source = matches!(value.producer().op().kind(), OpKind::Input | OpKind::Weight);
+        let taken = graph.inputs().any(|input| input.name() == Some(&output.name));
         let again = graph.outputs()[..at].iter().any(|other| other.value == output.value);
-        if source || again {
-            let why = if source { "no operation makes it" } else { "it is another output, too" };
+        if source || again || taken {
+            let why = match (source, again) {
+                (true, _) => "no operation makes it",
+                (_, true) => "it is another output, too",
+                _ => "an input has its name, too",
+            };
             errors.push((format!("output `{}`", output.name), vec![Reason::new(why)]));
         }
     }

@@ -20,9 +20,6 @@ fn required<'g>(node: NodeRef<'g>, name: &str) -> Result<ValueRef<'g>, Reason> {
 /// Operand `x` in the encoding of the result, and the result.
 fn through(l: &mut Lowering<'_>, node: NodeRef<'_>) -> Result<(TensorId, TensorId), Reason> {
     let (x, y) = (l.operand(node, "x")?, l.result(node)?);
-    if l.qnn.tensor(x).data_type.is_fixed() != l.qnn.tensor(y).data_type.is_fixed() {
-        return Err(Reason::new("one side of it is quantized and the other is not"));
-    }
     Ok((l.encoded_like(x, y), y))
 }
 
@@ -53,9 +50,6 @@ pub(super) fn concat(l: &mut Lowering<'_>, node: NodeRef<'_>) -> Emitted {
     let mut inputs = Vec::new();
     for value in node.tail() {
         let x = l.beside(value, y)?;
-        if l.qnn.tensor(x).data_type.is_fixed() != l.qnn.tensor(y).data_type.is_fixed() {
-            return Err(Reason::new("some of its operands are quantized and some are not"));
-        }
         inputs.push(l.encoded_like(x, y));
     }
     let along = axis(op.axis, l.qnn.tensor(y).dims.len());

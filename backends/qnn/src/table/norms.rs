@@ -23,17 +23,32 @@ pub(super) fn softmax(l: &mut Lowering<'_>, node: NodeRef<'_>) -> Emitted {
     Ok(())
 }
 
-/// `GroupNorm`; factors and shifts may stay real numbers.
+/// `GroupNorm` of planes whose rows are laid out in one column. Of the same planes as they are, deep in a large graph, the
+/// libraries of API 5.51 make numbers that have nothing to do with the exact ones; a column they get right.
 pub(super) fn group_norm(l: &mut Lowering<'_>, node: NodeRef<'_>) -> Emitted {
     let Some(op) = node.is::<GroupNorm>() else { return Ok(()) };
     let value = node.operand("x").ok_or_else(|| Reason::new("operand `x` is left out"))?;
     require_planes(value, op.layout)?;
     let x = l.value(value)?;
-    let inputs = [x, l.operand(node, "scale")?, l.operand(node, "bias")?];
+    let beside = |l: &mut Lowering<'_>, name: &str| match node.operand(name) {
+        Some(value) => l.beside(value, x),
+        None => Err(Reason::new(format!("operand `{name}` is left out"))),
+    };
+    let inputs = [x, beside(l, "scale")?, beside(l, "bias")?];
     let y = l.result(node)?;
+    let (from, to) = (column(l, x, "column"), column(l, y, "normalized"));
     let params = [("group", Param::U32(op.num_groups as u32)), ("epsilon", Param::F32(op.epsilon.get()))];
-    l.op("GroupNorm", &inputs, &[y], params);
+    l.op("Reshape", &[x], &[from], []);
+    l.op("GroupNorm", &[from, inputs[1], inputs[2]], &[to], params);
+    l.op("Reshape", &[to], &[y], []);
     Ok(())
+}
+
+/// A tensor like the planes `of`, with all places in one column.
+fn column(l: &mut Lowering<'_>, of: TensorId, what: &str) -> TensorId {
+    let like = l.qnn.tensor(of).clone();
+    let dims = vec![like.dims[0], like.dims[1] * like.dims[2], 1, like.dims[3]];
+    l.tensor(&format!("{}.{what}", like.name), Role::Native, like.data_type, dims, like.encoding)
 }
 
 /// `InstanceNorm`.

@@ -16,6 +16,7 @@ use quad_litert::target::{LITERT, TARGETS};
 use quad_litert::vendor::NEUROPILOT;
 use quad_passes::lora::expose;
 use quad_passes::registry::Registry;
+use quad_qnn::target::QNN;
 use serde::Serialize;
 
 use super::super::pipeline::size;
@@ -28,13 +29,18 @@ use crate::{open, output, packed};
 /// How a model is converted for a runtime.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// The runtime that the model is for: litert, or one of those whose compilers take its models, neuropilot, exynos and
-    /// litert-qualcomm.
+    /// The runtime that the model is for: litert, one of those whose compilers take its models, neuropilot, exynos and
+    /// litert-qualcomm, or qnn.
     #[arg(long, value_name = "TARGET")]
     pub(super) target: Option<String>,
-    /// The generation of hardware, where the target knows several; the newest unless given.
-    #[arg(long, value_name = "ARCH", requires = "target")]
-    arch: Option<String>,
+    /// The generation of hardware, where the target knows several; the newest unless given. For qnn it is the chip, by part
+    /// or number, such as SM8750 or 69, and must be given.
+    #[arg(long, visible_alias = "soc", value_name = "ARCH", requires = "target")]
+    pub(super) arch: Option<String>,
+    /// The folder of Qualcomm's QNN libraries; by default they are looked for in QNN_LIB_DIR, in QNN_SDK_ROOT and in the
+    /// Python package onnxruntime-qnn.
+    #[arg(long, value_name = "FOLDER", requires = "target")]
+    pub(super) qnn_libs: Option<PathBuf>,
     /// Write the model even where the target's compiler leaves nodes to another processor.
     #[arg(long, requires = "target")]
     partial: bool,
@@ -51,16 +57,16 @@ pub(super) struct Options {
     /// An adapter that the model is to take at run time, and its name; may be given more than once. Its slots are written
     /// beside OUT, as OUT.NAME.safetensors.
     #[arg(long = "adapter", value_name = "NAME=PATH", value_parser = named, requires = "target")]
-    adapters: Vec<(String, PathBuf)>,
+    pub(super) adapters: Vec<(String, PathBuf)>,
     /// The value of a symbolic size, 1 by default; may be given more than once.
     #[arg(long = "size", value_name = "NAME=N", value_parser = size, requires = "target")]
-    sizes: Vec<(String, u64)>,
+    pub(super) sizes: Vec<(String, u64)>,
     /// Also write the graph that was converted, for `quad adapter pack` to make slots of adapters that come later.
     #[arg(long, value_name = "OUT.quad", requires = "target")]
-    keep: Option<PathBuf>,
+    pub(super) keep: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long, requires = "target")]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// How float constants are stored.
@@ -122,6 +128,9 @@ pub(super) fn run(
     options: &Options,
     registry: &Registry,
 ) -> Result<Outcome, Failure> {
+    if target == QNN.name {
+        return super::qnn::run(model, out, options, registry);
+    }
     let target = target::find(&TARGETS, target, options.arch.as_deref()).map_err(Failure::input)?;
     let mut notes = Vec::new();
     let mut prepared = prepared(model, options, &mut notes)?;
@@ -150,7 +159,11 @@ pub(super) fn run(
 }
 
 /// The model, which takes the adapters that are given.
-fn prepared(model: &Path, options: &Options, notes: &mut Vec<String>) -> Result<Prepared, Failure> {
+pub(super) fn prepared(
+    model: &Path,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<Prepared, Failure> {
     let module = open::open(model).map_err(Failure::input)?;
     open::main_graph(&module, model).map_err(Failure::input)?;
     if options.adapters.is_empty() {

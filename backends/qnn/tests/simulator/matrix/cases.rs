@@ -308,6 +308,12 @@ fn normalizations() -> Vec<Case> {
             LINEAR,
         ),
         case(
+            "group_norm, few places",
+            GroupNorm { num_groups: 8, layout: DataLayout::Nhwc, ..GroupNorm::default() },
+            vec![x(&[1, 4, 4, 96]), real(&[96], 0.5, 1.5), real(&[96], -1.0, 1.0)],
+            LINEAR,
+        ),
+        case(
             "instance_norm",
             InstanceNorm { layout: DataLayout::Nhwc, ..InstanceNorm::default() },
             with(image()),

@@ -2,7 +2,7 @@
 //! interpreter on the numbers that the stored operands stand for.
 //!
 //! How far results are off is measured in steps of their encodings, and written to a table in `docs/generated`. That is
-//! made anew by `QUAD_WRITE_TABLES=1 cargo test -p quad-qnn --test simulator -- matrix`.
+//! made anew by `QUAD_BLESS=1 ./test.sh --package quad-qnn --test simulator`.
 
 mod cases;
 mod table;

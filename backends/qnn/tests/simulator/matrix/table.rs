@@ -16,7 +16,7 @@ pub(crate) fn text(cases: &[Case], steps: &Steps) -> String {
          The largest distance of a result from the exact one, in steps of its encoding, on the simulator of Qualcomm's\n\
          libraries; exact is what the interpreter computes of the numbers that the stored operands stand for. That chips\n\
          compute the same bit for bit is not known. Results that are real numbers have no steps: there it is thousandths\n\
-         of the largest magnitude. Written by `QUAD_WRITE_TABLES=1 cargo test -p quad-qnn --test simulator -- matrix`.\n\n",
+         of the largest magnitude. Written by `QUAD_BLESS=1 ./test.sh --package quad-qnn --test simulator`.\n\n",
     );
     let socs: Vec<String> =
         WIDTHS.iter().flat_map(|width| SOCS.map(|soc| format!("A{width} {soc}"))).collect();
@@ -40,11 +40,11 @@ pub(crate) fn text(cases: &[Case], steps: &Steps) -> String {
 /// Writes the page where that is asked for, and compares it with the one that is there otherwise.
 pub(crate) fn check(text: &str) -> Result<(), Failed> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/generated/qnn-operations.md");
-    if std::env::var_os("QUAD_WRITE_TABLES").is_some() {
+    if std::env::var_os("QUAD_BLESS").is_some() {
         return Ok(std::fs::write(path, text)?);
     }
     if std::fs::read_to_string(&path)? == text {
         return Ok(());
     }
-    Err(format!("{} is not what was measured; QUAD_WRITE_TABLES=1 writes it anew", path.display()).into())
+    Err(format!("{} is not what was measured; QUAD_BLESS=1 writes it anew", path.display()).into())
 }
