@@ -89,9 +89,8 @@ fn requantized(sum: i64, scale: f64, to: &Encoded) -> i64 {
     let floor = exact.floor();
     let rounded = match (exact - floor).partial_cmp(&0.5).expect("numbers") {
         std::cmp::Ordering::Less => floor,
-        std::cmp::Ordering::Greater => floor + 1.0,
         std::cmp::Ordering::Equal if floor % 2.0 == 0.0 => floor,
-        std::cmp::Ordering::Equal => floor + 1.0,
+        std::cmp::Ordering::Greater | std::cmp::Ordering::Equal => floor + 1.0,
     };
     let (lowest, highest) = to.stored.integer_range().expect("an integer type");
     (rounded as i128 + i128::from(to.quant.zero_points[0])).clamp(lowest, highest) as i64
@@ -217,13 +216,13 @@ fn an_addend_in_other_steps_is_added_to_the_scaled_sum() {
         let (a, b) = (a.to_i64().expect("integers"), b.to_i64().expect("integers"));
         let c: Vec<f64> =
             c.to_f64().expect("numbers").iter().map(|c| c * of_c.map_or(1.0, |of| f64_of(of, 0))).collect();
-        for index in 0..6 {
+        for (index, found) in found.into_iter().enumerate() {
             let (row, column) = (index / 3, index % 3);
             let sum: i64 = (0..8).map(|k| (a[row * 8 + k] - 3) * b[column * 8 + k]).sum();
             let scaled = sum as f64 * (f64_of(&of_a, 0) * f64_of(&of_b, column) / f64_of(&of_y, 0));
             let exact = scaled + c[column] / f64_of(&of_y, 0);
             let expected = (exact.round_ties_even() - 5.0).clamp(-32768.0, 32767.0) as i64;
-            assert_eq!(found[index], expected, "element {index}");
+            assert_eq!(found, expected, "element {index}");
         }
     }
 }

@@ -68,7 +68,7 @@ fn outputs_are_those_of_the_quantized_graph() {
     assert_eq!(output(&found[0], 0), [0.25, 0.25]);
     assert_eq!(output(&found[0], 1), [4.25, 8.25]);
     let fidelity = bench.fidelity(0, &found[0]).expect("compared");
-    let errors = [[-0.05f64, -2.05], [-0.05, 1.95]].map(|pair| (pair[0].powi(2) + pair[1].powi(2)) / 2.0);
+    let errors = [[-0.05f64, -2.05], [-0.05f64, 1.95]].map(|[a, b]| f64::midpoint(a.powi(2), b.powi(2)));
     assert!((fidelity.qss - f64::midpoint(errors[0], errors[1])).abs() < 1e-5, "{fidelity:?}");
     let psnr = errors.map(|error| 10.0 * (100.0 / error).log10());
     assert!((fidelity.psnr - f64::midpoint(psnr[0], psnr[1])).abs() < 1e-5, "{fidelity:?}");

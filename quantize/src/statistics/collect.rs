@@ -162,6 +162,9 @@ fn along(elements: &[f32], sizes: &[usize], axis: usize) -> Vec<Range> {
     ranges.into_iter().flatten().collect()
 }
 
+/// Bytes of a constant that is taken by itself.
+const LARGE: u64 = 8 << 20;
+
 /// Statistics of the float constants of `graph` that have names. Constants with elements that are not finite, such as
 /// masks, are left out: no encoding holds them.
 pub fn weights(graph: &Graph) -> Result<BTreeMap<String, TensorStatistics>, CollectError> {
@@ -170,18 +173,28 @@ pub fn weights(graph: &Graph) -> Result<BTreeMap<String, TensorStatistics>, Coll
         .map(quad_ir::graph::NodeRef::result)
         .filter(|value| value.weight().is_some() && value.ty().dtype.is_float() && value.name().is_some())
         .collect();
-    let taken = constants.into_par_iter().map(|value| {
-        let name = value.name().map_or_else(String::new, ToString::to_string);
-        let Some(id) = value.weight() else { return Ok(None) };
-        let tensor = elements(graph.weights(), id);
-        let tensor = tensor.map_err(|error| CollectError::Weight { name: name.clone(), error })?;
-        match TensorStatistics::of(&tensor) {
-            Ok(statistics) => Ok(statistics.ok().map(|statistics| (name, statistics))),
-            Err(error) => Err(CollectError::Tensor { name, error }),
-        }
-    });
-    let taken: Result<Vec<_>, CollectError> = taken.collect();
-    Ok(taken?.into_iter().flatten().collect())
+    // Large ones one after the other: several at a time would hold what the largest takes several times.
+    let is_large = |value: &ValueRef<'_>| value.ty().byte_len().is_none_or(|bytes| bytes > LARGE);
+    let (large, small): (Vec<ValueRef<'_>>, Vec<ValueRef<'_>>) = constants.into_iter().partition(is_large);
+    let taken: Result<Vec<_>, CollectError> =
+        small.into_par_iter().map(|value| weight(graph, value)).collect();
+    let mut taken = taken?;
+    for value in large {
+        taken.push(weight(graph, value)?);
+    }
+    Ok(taken.into_iter().flatten().collect())
+}
+
+/// Name and statistics of a constant; `None` where elements are not finite.
+fn weight(graph: &Graph, value: ValueRef<'_>) -> Result<Option<(String, TensorStatistics)>, CollectError> {
+    let name = value.name().map_or_else(String::new, ToString::to_string);
+    let Some(id) = value.weight() else { return Ok(None) };
+    let tensor = elements(graph.weights(), id);
+    let tensor = tensor.map_err(|error| CollectError::Weight { name: name.clone(), error })?;
+    match TensorStatistics::of(&tensor) {
+        Ok(statistics) => Ok(statistics.ok().map(|statistics| (name, statistics))),
+        Err(error) => Err(CollectError::Tensor { name, error }),
+    }
 }
 
 /// The names of the float values of `graph` that depend on an input that every run gives.

@@ -123,10 +123,9 @@ fn a_bias_out_of_range_is_refused() {
 }
 
 fn types_that_do_not_go_together_are_refused_with_those_that_do() {
-    let body = format!(
-        "  %y = relu(%x) : u8[1, 4, 8] quant(scale = [0.1], zero_point = [0], of = f32)\n  return \"y\" = %y"
-    );
-    let graph = graph(X, &body);
+    let body =
+        "  %y = relu(%x) : u8[1, 4, 8] quant(scale = [0.1], zero_point = [0], of = f32)\n  return \"y\" = %y";
+    let graph = graph(X, body);
     let why = lower(&graph, setting("SM8750")).expect_err("mixed").to_string();
     assert!(why.contains("Relu takes no u16 -> u8") && why.contains("it takes u16 -> u16"), "{why}");
     let illegal: Vec<String> = Qnn { soc: "SM8750".parse().expect("a chip") }

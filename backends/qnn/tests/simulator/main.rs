@@ -29,7 +29,12 @@ fn main() -> ExitCode {
         launcher: Launcher::this_program(&[SERVE]).expect("this program"),
     });
     let tests = convolution::TESTS.iter().chain(matrix::TESTS);
-    let lowering = lowering::TESTS.iter().map(|(name, test)| Trial::test(*name, move || Ok(test())));
+    let lowering = lowering::TESTS.iter().map(|(name, test)| {
+        Trial::test(*name, move || {
+            test();
+            Ok(())
+        })
+    });
     let trials = tests.map(|(name, test)| match &native {
         Ok(native) => {
             let native = native.clone();

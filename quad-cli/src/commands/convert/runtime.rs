@@ -37,7 +37,7 @@ pub(super) struct Options {
     /// or number, such as SM8750 or 69, and must be given.
     #[arg(long, visible_alias = "soc", value_name = "ARCH", requires = "target")]
     pub(super) arch: Option<String>,
-    /// The folder of Qualcomm's QNN libraries; by default they are looked for in QNN_LIB_DIR, in QNN_SDK_ROOT and in the
+    /// The folder of Qualcomm's QNN libraries; by default they are looked for in `QNN_LIB_DIR`, in `QNN_SDK_ROOT` and in the
     /// Python package onnxruntime-qnn.
     #[arg(long, value_name = "FOLDER", requires = "target")]
     pub(super) qnn_libs: Option<PathBuf>,
