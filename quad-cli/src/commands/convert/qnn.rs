@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use quad_ir::module::Module;
 use quad_ir::text;
 use quad_ir::whole_file::WholeFile;
 use quad_passes::registry::Registry;
@@ -20,6 +19,7 @@ use serde::Serialize;
 
 use super::runtime::{self, Options};
 use crate::exit::{Failure, Outcome};
+use crate::frozen::Named;
 use crate::table::{bytes, counted};
 use crate::targets::make_legal;
 use crate::{adapters, open, output, packed, qnn};
@@ -140,14 +140,9 @@ fn write_adapters(
     options: &Options,
     page: &mut Package,
 ) -> Result<(), Failure> {
-    for (index, (name, _)) in options.adapters.iter().enumerate() {
-        let filled = adapters::fill(prepared, [(index, 1.0)]).map_err(Failure::input)?;
-        if let Some(clipped) = adapters::clipped(&filled.clipping) {
-            output::warning(&clipped);
-        }
+    for (index, Named { name, .. }) in options.adapters.iter().enumerate() {
         let file = format!("{name}.safetensors");
-        let module: &Module = &prepared.module;
-        packed::write(&out.join(&file), module, &filled, &format!("{name}=1")).map_err(Failure::input)?;
+        runtime::write_slots(&out.join(&file), prepared, index, name)?;
         page.files.insert(format!("adapter {name}"), file);
     }
     Ok(())

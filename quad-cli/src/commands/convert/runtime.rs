@@ -22,6 +22,7 @@ use serde::Serialize;
 use super::super::pipeline::size;
 use crate::adapters::{self, Prepared, Rank, Settings};
 use crate::exit::{Failure, Outcome};
+use crate::frozen::{Named, named};
 use crate::table::{bytes, counted};
 use crate::targets::make_legal;
 use crate::{open, output, packed};
@@ -57,7 +58,7 @@ pub(super) struct Options {
     /// An adapter that the model is to take at run time, and its name; may be given more than once. Its slots are written
     /// beside OUT, as OUT.NAME.safetensors.
     #[arg(long = "adapter", value_name = "NAME=PATH", value_parser = named, requires = "target")]
-    pub(super) adapters: Vec<(String, PathBuf)>,
+    pub(super) adapters: Vec<Named>,
     /// The value of a symbolic size, 1 by default; may be given more than once.
     #[arg(long = "size", value_name = "NAME=N", value_parser = size, requires = "target")]
     pub(super) sizes: Vec<(String, u64)>,
@@ -113,13 +114,6 @@ struct Written {
     notes: Vec<String>,
 }
 
-/// Reads `NAME=PATH`.
-fn named(text: &str) -> Result<(String, PathBuf), String> {
-    let pair = text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty());
-    let (name, path) = pair.ok_or("expected a name and a path, such as style=style.safetensors")?;
-    Ok((name.to_owned(), path.into()))
-}
-
 /// Converts the model at `model`.
 pub(super) fn run(
     model: &Path,
@@ -142,13 +136,9 @@ pub(super) fn run(
         text::write_files(path, &prepared.module).map_err(Failure::input)?;
     }
     let mut adapters = BTreeMap::new();
-    for (index, (name, _)) in options.adapters.iter().enumerate() {
-        let filled = adapters::fill(&prepared, [(index, 1.0)]).map_err(Failure::input)?;
-        if let Some(clipped) = adapters::clipped(&filled.clipping) {
-            output::warning(&clipped);
-        }
+    for (index, Named { name, .. }) in options.adapters.iter().enumerate() {
         let path = beside(out, name);
-        packed::write(&path, &prepared.module, &filled, &format!("{name}=1")).map_err(Failure::input)?;
+        write_slots(&path, &prepared, index, name)?;
         adapters.insert(name.clone(), path);
     }
     let next = next(&*target, out, options);
@@ -156,6 +146,15 @@ pub(super) fn run(
     Written { output: out.to_owned(), target, bytes, operators, adapters, next, notes }
         .print(options.json)?;
     Ok(Outcome::Done)
+}
+
+/// Writes what the model takes for adapter `index`, called `name`, and warns of what is cut off.
+pub(super) fn write_slots(path: &Path, prepared: &Prepared, index: usize, name: &str) -> Result<(), Failure> {
+    let filled = adapters::fill(prepared, [(index, 1.0)]).map_err(Failure::input)?;
+    if let Some(clipped) = adapters::clipped(&filled.clipping) {
+        output::warning(&clipped);
+    }
+    packed::write(path, &prepared.module, &filled, &format!("{name}=1")).map_err(Failure::input)
 }
 
 /// The model, which takes the adapters that are given.
@@ -169,8 +168,8 @@ pub(super) fn prepared(
     if options.adapters.is_empty() {
         return Ok(Prepared { module, adapters: Vec::new(), lifted: None, notes: Vec::new() });
     }
-    let read =
-        adapters::read(options.adapters.iter().map(|(_, path)| path), notes).map_err(Failure::input)?;
+    let read = adapters::read(options.adapters.iter().map(|adapter| &adapter.path), notes)
+        .map_err(Failure::input)?;
     let settings =
         Settings { rank: Rank::Largest, options: expose::Options::default(), allow_unused: &[], base: None };
     let mut prepared = adapters::prepare(module, &read, &settings).map_err(Failure::input)?;
