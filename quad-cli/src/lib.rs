@@ -32,12 +32,12 @@ pub mod targets;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use quad_passes::registry::Registry;
 
 use commands::{
-    adapter, bisect, calibrate, check, compare, conformance, convert, explain, inspect, lora, opt, passes,
-    profile, qss, quantize, reduce, run, sweep,
+    adapter, bisect, calibrate, check, compare, completions, conformance, convert, explain, inspect, lora,
+    man, opt, passes, profile, qss, quantize, reduce, run, sweep,
 };
 
 /// A compiler for diffusion models with LoRA adapters.
@@ -70,6 +70,13 @@ enum Command {
     Quantize(quantize::Arguments),
     Qss(qss::Arguments),
     Sweep(sweep::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+}
+
+/// The command line as data: what documentation, completions and manual pages are made of.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command that `arguments` are, of which the first is the name of the program, with the passes of `registry`.
@@ -109,5 +116,45 @@ pub fn run(
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Qss(arguments) => qss::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every example that a `--help` shows.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let help = help.replace("\\\n", " ");
+        let shown = help.lines().map(str::trim).filter(|line| line.starts_with("quad "));
+        let below = command.get_subcommands().flat_map(examples);
+        shown.map(str::to_owned).chain(below).collect()
+    }
+
+    #[test]
+    fn what_help_shows_is_understood() {
+        let examples = examples(&Arguments::command());
+        assert!(examples.len() > 40, "{} examples", examples.len());
+        for example in examples {
+            let alone = example.split(['|', '>']).next().unwrap_or_default();
+            let words = shlex::split(alone).expect("quotes that close");
+            if let Err(error) = Arguments::try_parse_from(words) {
+                panic!("{example}\n{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_says_what_it_is_for_and_shows_examples() {
+        fn look(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
+            let has_example = command.get_after_help().is_some() || command.has_subcommands();
+            assert!(has_example, "{} shows no example", command.get_name());
+            command.get_subcommands().filter(|below| !below.is_hide_set()).for_each(look);
+        }
+        look(&Arguments::command());
+    }
 }

@@ -69,27 +69,11 @@ fn scratch() -> TempDir {
 }
 
 #[test]
-fn help_explains_every_command_with_examples() {
+fn help_names_commands_and_exit_codes() {
     let help = expect(0, &quad!("--help"));
-    assert!(help.contains("Exit codes:") && help.contains("70"), "{help}");
-    let commands = [
-        "adapter",
-        "inspect",
-        "run",
-        "compare",
-        "conformance",
-        "convert",
-        "passes",
-        "opt",
-        "explain",
-        "bisect",
-        "reduce",
-    ];
-    for command in commands {
-        assert!(help.contains(command), "{help}");
-        let help = expect(0, &quad!(command, "--help"));
-        assert!(help.contains(&format!("quad {command} ")) && help.contains("Examples:"), "{help}");
-    }
+    assert!(help.contains("calibrate") && help.contains("Exit codes:") && help.contains("70"), "{help}");
+    let help = expect(0, &quad!("profile", "make", "--help"));
+    assert!(help.contains("quad profile make ") && help.contains("Examples:"), "{help}");
     assert!(expect(0, &quad!("--version")).starts_with("quad "));
 }
 
@@ -340,4 +324,27 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn shells_take_the_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = expect(0, &quad!("completions", shell));
+        assert!(script.contains("calibrate") && script.contains("--merge"), "{shell}");
+    }
+    let script = expect(0, &quad!("completions", "bash"));
+    let parsed = Command::new("bash").args(["-n", "-c", &script]).status().expect("bash starts");
+    assert!(parsed.success());
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = TempDir::new().expect("a folder");
+    let said = expect(0, &quad!("man", "-o", folder.path()));
+    let pages = fs::read_dir(folder.path()).expect("the folder").count();
+    assert!(said.starts_with(&format!("{pages} pages written")), "{said}");
+    let page = fs::read_to_string(folder.path().join("quad-profile-make.1")).expect("the page");
+    assert!(page.contains(".TH quad-profile-make 1") && page.contains("\\-\\-anchor"), "{page}");
+    let main = fs::read_to_string(folder.path().join("quad.1")).expect("the page");
+    assert!(main.contains("quad\\-calibrate"), "{main}");
 }
