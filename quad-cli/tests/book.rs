@@ -15,19 +15,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use quad_frontends::data::npz::{self, Archive};
-use quad_ir::interpret::NamedTensors;
 use tempfile::TempDir;
 
-/// The names under which pages use each adapter, as folders in PEFT's form.
-const ADAPTERS: &[(&str, &[&str])] = &[("taskA", &["a", "edit", "edge", "new"]), ("taskC", &["b"])];
-/// Archives of three samples.
-const SAMPLES: &[&str] = &["samples", "a", "b", "edit", "style", "calib", "new"];
+mod sandbox;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -94,7 +88,7 @@ fn check(root: &Path, page: &Path) -> Result<(), Failed> {
     let pieces = pieces(&fs::read_to_string(page)?);
     let folder = TempDir::new()?;
     if pieces.iter().any(|piece| !matches!(piece, Piece::Own(_))) {
-        furnish(&root.join("tests/fixtures"), folder.path())?;
+        sandbox::furnish(folder.path())?;
     }
     for piece in pieces {
         match piece {
@@ -106,14 +100,9 @@ fn check(root: &Path, page: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Runs a command in `folder`, where `quad` is the one that was built.
+/// Runs a command in `folder`.
 fn run(folder: &Path, command: &str, code: i32) -> Result<(), Failed> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new("bash")
-        .args(["-o", "pipefail", "-c", command])
-        .current_dir(folder)
-        .env("PATH", format!("{}:{path}", folder.join(".bin").display()))
-        .output()?;
+    let output = sandbox::run(folder, command)?;
     if output.status.code() == Some(code) {
         return Ok(());
     }
@@ -122,39 +111,6 @@ fn run(folder: &Path, command: &str, code: i32) -> Result<(), Failed> {
         let _ = write!(said, "\n{}", String::from_utf8_lossy(stream));
     }
     Err(said.into())
-}
-
-/// Puts the files that pages are written for into `folder`.
-fn furnish(fixtures: &Path, folder: &Path) -> Result<(), Failed> {
-    let tiny = fixtures.canonicalize()?.join("tiny");
-    fs::create_dir(folder.join(".bin"))?;
-    symlink(env!("CARGO_BIN_EXE_quad"), folder.join(".bin/quad"))?;
-    for model in ["unet.onnx", "model.onnx"] {
-        fs::copy(tiny.join("models/unet2_base.legacy17.onnx"), folder.join(model))?;
-    }
-    fs::copy(tiny.join("lora/taskB/kohya/taskB.safetensors"), folder.join("style.safetensors"))?;
-    for (task, names) in ADAPTERS {
-        for name in *names {
-            symlink(tiny.join("lora").join(task).join("peft"), folder.join(name))?;
-        }
-    }
-    let mut io = Archive::open(&tiny.join("io/unet2.npz"))?;
-    let one = with_prefix(&mut io, "in.0.")?;
-    npz::write(&folder.join("in.npz"), &one)?;
-    let three = with_prefix(&mut io, "in.b3_0.")?;
-    for name in SAMPLES {
-        npz::write(&folder.join(format!("{name}.npz")), &three)?;
-    }
-    fs::create_dir(folder.join("style_samples"))?;
-    npz::write(&folder.join("style_samples/1.npz"), &three)?;
-    Ok(())
-}
-
-/// The arrays whose names start with `prefix`, under what follows it.
-fn with_prefix(io: &mut Archive, prefix: &str) -> Result<NamedTensors, Failed> {
-    let names: Vec<String> =
-        io.names().filter_map(|name| name.strip_prefix(prefix).map(str::to_owned)).collect();
-    names.into_iter().map(|name| Ok((name.clone(), io.read(&format!("{prefix}{name}"), None)?))).collect()
 }
 
 /// Programs, tests and scripts that `command` names must be there.
