@@ -6,6 +6,9 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
+use quad_build::model::WriteError;
+use quad_build::targets::LegalizeError;
+
 use crate::output::Plain;
 
 /// The exit codes, as every `--help` shows them.
@@ -51,6 +54,21 @@ impl Failure {
     /// A failure described by `message`.
     pub(crate) fn message(message: impl Into<String>) -> Self {
         Self::Input(message.into().into())
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<LegalizeError> for Failure {
+    fn from(error: LegalizeError) -> Self {
+        match error {
+            LegalizeError::Pass(error) => Self::Bug(error),
+            error => Self::input(error),
+        }
     }
 }
 

@@ -12,27 +12,22 @@
 //! }
 //! ```
 
-mod adapters;
 mod commands;
 mod exit;
-mod frozen;
-mod lifted;
+mod freezing;
 mod measuring;
-mod open;
 mod output;
-mod packed;
 mod picture;
 mod progress;
 mod qnn;
-mod samples;
-mod statistics;
 mod table;
-pub mod targets;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+pub use quad_build::targets;
+use quad_build::{adapters, frozen, lifted, model, packed, samples, statistics};
 use quad_passes::registry::Registry;
 
 use commands::{

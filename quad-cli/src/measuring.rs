@@ -20,7 +20,8 @@ use quad_quantize::sensitivity::layers::{self, Layers};
 use quad_quantize::statistics::Statistics;
 
 use crate::exit::Failure;
-use crate::frozen::{self, Frozen, Named, named};
+use crate::freezing::freeze;
+use crate::frozen::{Frozen, Named, named};
 use crate::progress::Progress;
 use crate::samples::{self, GivenData, given};
 use crate::statistics;
@@ -211,7 +212,7 @@ impl Measuring {
     /// Reads everything, and checks that it belongs together.
     pub(crate) fn open(&self) -> Result<Opened, Failure> {
         self.check_data()?;
-        let frozen = frozen::freeze(&self.model, &self.adapters, &self.allow_unused)?;
+        let frozen = freeze(&self.model, &self.adapters, &self.allow_unused)?;
         let calibrated = Calibrated::read(&self.stats)?;
         self.check(&frozen, &calibrated.statistics)?;
         let main = frozen.module.main().ok_or_else(|| Failure::message("no graph of the model runs"))?;

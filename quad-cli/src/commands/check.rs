@@ -12,7 +12,7 @@ use super::pipeline::size;
 use crate::exit::{Failure, Outcome};
 use crate::table::{Align, Table, counted};
 use crate::targets::{TARGETS, make_legal};
-use crate::{open, output};
+use crate::{model, output};
 
 /// Say what a target takes of a model.
 ///
@@ -59,11 +59,11 @@ struct Findings {
 pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome, Failure> {
     let target =
         target::find(TARGETS, &arguments.target, arguments.arch.as_deref()).map_err(Failure::input)?;
-    let mut module = open::open(&arguments.model).map_err(Failure::input)?;
+    let mut module = model::open(&arguments.model).map_err(Failure::input)?;
     let mut notes = Vec::new();
     let sizes = arguments.sizes.iter().cloned().collect();
     make_legal(&mut module, &*target, &sizes, registry, &mut notes)?;
-    let graph = open::main_graph(&module, &arguments.model).map_err(Failure::input)?;
+    let graph = model::main_graph(&module, &arguments.model).map_err(Failure::input)?;
     let report = Report::new(target.name(), graph, &target.verdicts(graph));
     let outcome = if report.legal { Outcome::Done } else { Outcome::DoesNotHold };
     let findings = Findings { report, pipeline: target.pipeline(), notes };

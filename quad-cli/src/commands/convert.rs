@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use quad_passes::registry::Registry;
 
 use crate::exit::{Failure, Outcome};
-use crate::open::{self, Format};
+use crate::model::{self, Format};
 use crate::output;
 
 /// Write a model as QUAD understands it, or for a runtime.
@@ -45,8 +45,8 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
     }
     // Before the model is read, which may take a while.
     let format = Format::of(&arguments.output).map_err(Failure::input)?;
-    let module = open::open(&arguments.model).map_err(Failure::input)?;
-    open::write(&arguments.output, format, &module, &arguments.model)?;
+    let module = model::open(&arguments.model).map_err(Failure::input)?;
+    model::write(&arguments.output, format, &module, &arguments.model)?;
     writeln!(output::stdout(), "written to {}", arguments.output.display())?;
     Ok(Outcome::Done)
 }

@@ -15,7 +15,7 @@ use quad_passes::registry::Registry;
 use serde::Serialize;
 
 use crate::exit::Failure;
-use crate::open;
+use crate::model;
 
 /// A model and what is done to it.
 #[derive(Debug, clap::Args)]
@@ -44,8 +44,8 @@ impl Subject {
 
     /// The model.
     pub(super) fn module(&self) -> Result<Module, Failure> {
-        let module = open::open(&self.model).map_err(Failure::input)?;
-        open::main_graph(&module, &self.model).map_err(Failure::input)?;
+        let module = model::open(&self.model).map_err(Failure::input)?;
+        model::main_graph(&module, &self.model).map_err(Failure::input)?;
         Ok(module)
     }
 

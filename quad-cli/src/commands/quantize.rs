@@ -19,8 +19,9 @@ use quad_quantize::profile::{Entry, Profile, Role};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
-use crate::frozen::{self, Named, named};
-use crate::open::{self, Format};
+use crate::freezing::freeze;
+use crate::frozen::{Named, named};
+use crate::model::{self, Format};
 use crate::table::{Align, Table, bytes, counted, grouped};
 use crate::{output, packed};
 
@@ -100,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     if format == Format::Onnx {
         keep_wide_biases(&mut profile);
     }
-    let frozen = frozen::freeze(&arguments.model, &arguments.adapter, &arguments.allow_unused)?;
+    let frozen = freeze(&arguments.model, &arguments.adapter, &arguments.allow_unused)?;
     let mut module = frozen.module;
     let bytes_before = weight_bytes(main(&module, arguments)?);
     let report = insert::insert_profile(&mut module, &frozen.digest, &profile, &mut Context::default());
@@ -123,9 +124,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     match format {
         Format::Onnx => onnx::write(graph, &arguments.output).map_err(Failure::input)?,
         Format::Text => {
-            open::write(&arguments.output, format, &module, &arguments.model)?;
+            model::write(&arguments.output, format, &module, &arguments.model)?;
             // Of the file, whose weights are there: those of the module would be made again.
-            let written = open::open(&arguments.output).map_err(Failure::input)?;
+            let written = model::open(&arguments.output).map_err(Failure::input)?;
             told.model = Some(packed::digest(&written).map_err(Failure::input)?);
         }
     }
@@ -162,7 +163,7 @@ fn form(format: Format, given: Option<QuantForm>) -> Result<QuantForm, Failure> 
 }
 
 fn main<'m>(module: &'m Module, arguments: &Arguments) -> Result<&'m Graph, Failure> {
-    open::main_graph(module, &arguments.model).map_err(Failure::input)
+    model::main_graph(module, &arguments.model).map_err(Failure::input)
 }
 
 /// Bytes of all weights that nodes of `graph` are, each once.

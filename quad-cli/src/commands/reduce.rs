@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::pipeline::{Comparison, Subject};
 use crate::exit::{Failure, Outcome};
-use crate::open::Format;
+use crate::model::Format;
 use crate::output;
 use crate::progress::Progress;
 use crate::table::{counted, grouped};

@@ -15,7 +15,7 @@ use quad_ir::ops::Weight;
 use crate::adapters::{Given, given};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
-use crate::{open, output, table};
+use crate::{model, output, table};
 use adapters::Bound;
 
 /// Values may take this much whatever the model is like.
@@ -92,14 +92,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         return qnn::run(arguments);
     }
     let started = Instant::now();
-    let module = open::open(&arguments.model).map_err(Failure::input)?;
+    let module = model::open(&arguments.model).map_err(Failure::input)?;
     let base = arguments.base.as_deref();
     let Bound { module, slots, notes } =
         adapters::bind(module, &arguments.adapter, &arguments.allow_unused, base)?;
     for note in notes {
         output::note(&note);
     }
-    let graph = open::main_graph(&module, &arguments.model).map_err(Failure::input)?;
+    let graph = model::main_graph(&module, &arguments.model).map_err(Failure::input)?;
     let inputs = read_inputs(graph, slots, arguments)?;
     let read = started.elapsed();
     let limit = arguments.max_memory.unwrap_or_else(|| default_limit(graph, &inputs));

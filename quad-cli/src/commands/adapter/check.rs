@@ -14,7 +14,8 @@ use quad_quantize::sensitivity::bench::{self, Bench, Subject};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
-use crate::frozen::{self, Frozen, Named, named};
+use crate::freezing::freeze;
+use crate::frozen::{Frozen, Named, named};
 use crate::measuring::{Counter, Looking};
 use crate::table::{Align, Table, counted};
 use crate::{output, samples};
@@ -102,7 +103,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
     let mut given = arguments.beside.clone();
     given.push(Named { name: CANDIDATE.to_owned(), path: arguments.adapter.clone() });
-    let frozen = frozen::freeze(&arguments.model, &given, &arguments.allow_unused)?;
+    let frozen = freeze(&arguments.model, &given, &arguments.allow_unused)?;
     check_graph(&frozen, &profile, arguments)?;
     let slots = frozen.adapters.last().map(|(_, slots)| slots.clone()).unwrap_or_default();
     let limits = Limits { loss: arguments.fit_loss, most: arguments.most_loss, ..Limits::default() };

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::adapters::{self, AdapterFailure, Given, Rank, Settings, given};
 use crate::exit::{Failure, Outcome};
 use crate::table::counted;
-use crate::{open, output, packed};
+use crate::{model, output, packed};
 
 /// Make of adapters what one model takes.
 ///
@@ -64,7 +64,7 @@ struct Report {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let module = open::open(&arguments.model).map_err(Failure::input)?;
+    let module = model::open(&arguments.model).map_err(Failure::input)?;
     if Interface::of(&module).map_err(Failure::input)?.sites.is_empty() {
         return Err(Failure::input(AdapterFailure::NotExposed));
     }

@@ -16,7 +16,7 @@ use crate::adapters::{self, AdapterFailure, Prepared, Rank, Settings};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::table::counted;
-use crate::{open, output};
+use crate::{model, output};
 
 /// Prove that an adapter takes effect in a model.
 ///
@@ -97,7 +97,7 @@ fn failure_text(failure: AdapterFailure) -> Result<String, Failure> {
 
 /// The model with the adapter and the other one, which is the same again where none is given.
 fn bound(arguments: &Arguments, report: &mut Report) -> Result<Prepared, AdapterFailure> {
-    let module = open::open(&arguments.model).map_err(AdapterFailure::Open)?;
+    let module = model::open(&arguments.model).map_err(AdapterFailure::Open)?;
     let other = arguments.other.as_ref().unwrap_or(&arguments.adapter);
     let tensors = tensor_count(&arguments.adapter);
     let adapters = adapters::read([&arguments.adapter, other], &mut report.notes)?;
@@ -165,7 +165,7 @@ fn run_all<const N: usize>(
     prepared: &Prepared,
     slots: [&NamedTensors; N],
 ) -> Result<[NamedTensors; N], Failure> {
-    let main = open::main_graph(&prepared.module, &arguments.model).map_err(Failure::input)?;
+    let main = model::main_graph(&prepared.module, &arguments.model).map_err(Failure::input)?;
     let inputs = draw_inputs(&prepared.module, arguments.seed, &BTreeMap::new()).map_err(Failure::input)?;
     let progress = Progress::new("running");
     let mut outputs = [const { NamedTensors::new() }; N];

@@ -10,20 +10,21 @@ use quad_quantize::statistics::{AdapterStatistics, BASE, Model, Statistics, weig
 
 use super::Arguments;
 use crate::exit::Failure;
-use crate::{frozen, open};
+use crate::freezing::freeze;
+use crate::model;
 
 /// The statistics that `arguments` ask for, with the ranges in the file `ranges`.
 pub(super) fn take(arguments: &Arguments, model: &Path, ranges: &Path) -> Result<Statistics, Failure> {
     let ranges = read(ranges)?;
-    let frozen = frozen::freeze(model, &arguments.adapter, &arguments.allow_unused)?;
-    let graph = open::main_graph(&frozen.module, model).map_err(Failure::input)?;
+    let frozen = freeze(model, &arguments.adapter, &arguments.allow_unused)?;
+    let graph = model::main_graph(&frozen.module, model).map_err(Failure::input)?;
     let mut adapters = BTreeMap::new();
     let base = [(BASE.to_owned(), frozen.base.clone())];
     for (name, slots) in if frozen.adapters.is_empty() { &base[..] } else { &frozen.adapters } {
         let given = AdapterStatistics::given(graph, name, slots, &ranges).map_err(Failure::input)?;
         adapters.insert(name.clone(), given);
     }
-    let model = Model { digest: frozen.digest, pipeline: frozen.pipeline.to_owned(), text: frozen.text };
+    let model = Model { digest: frozen.digest, pipeline: frozen.pipeline.clone(), text: frozen.text };
     Ok(Statistics { model, weights: weights(graph).map_err(Failure::input)?, adapters })
 }
 

@@ -18,9 +18,10 @@ use super::checkpoint::{self, Writer};
 use super::{Arguments, Shard};
 use crate::commands::run::default_limit;
 use crate::exit::Failure;
-use crate::frozen::{self, Frozen};
+use crate::freezing::freeze;
+use crate::frozen::Frozen;
 use crate::progress::Progress;
-use crate::{open, samples};
+use crate::{model, samples};
 
 /// What is to be run.
 #[derive(Debug)]
@@ -50,8 +51,8 @@ struct Run<'p> {
 /// The statistics that `arguments` ask for.
 pub(super) fn take(arguments: &Arguments, model: &Path, output: &Path) -> Result<Statistics, Failure> {
     check_names(arguments)?;
-    let frozen = frozen::freeze(model, &arguments.adapter, &arguments.allow_unused)?;
-    let graph = open::main_graph(&frozen.module, model).map_err(Failure::input)?;
+    let frozen = freeze(model, &arguments.adapter, &arguments.allow_unused)?;
+    let graph = model::main_graph(&frozen.module, model).map_err(Failure::input)?;
     let plan = Plan::of(arguments, &frozen, graph)?;
     let threads = arguments.threads.map_or(0, usize::from);
     let interval = Duration::from_secs(arguments.checkpoint_every);
@@ -100,7 +101,7 @@ impl<'f> Plan<'f> {
             let wanted = choose(samples.len(), arguments.samples, arguments.shard);
             adapters.insert(name, Job { slots, samples, wanted, empty });
         }
-        let (digest, pipeline) = (frozen.digest.clone(), frozen.pipeline.to_owned());
+        let (digest, pipeline) = (frozen.digest.clone(), frozen.pipeline.clone());
         Ok(Self { model: Model { digest, pipeline, text: frozen.text.clone() }, adapters })
     }
 

@@ -22,7 +22,7 @@ use crate::exit::{Failure, Outcome};
 use crate::frozen::Named;
 use crate::table::{bytes, counted};
 use crate::targets::make_legal;
-use crate::{adapters, open, output, packed, qnn};
+use crate::{adapters, model, output, packed, qnn};
 
 /// The names of files in the folder.
 const BINARY: &str = "model.bin";
@@ -61,7 +61,7 @@ pub(super) fn run(
     let mut prepared = runtime::prepared(model, options, &mut notes)?;
     let sizes = options.sizes.iter().cloned().collect();
     make_legal(&mut prepared.module, &Qnn { soc }, &sizes, registry, &mut notes)?;
-    let graph = open::main_graph(&prepared.module, model).map_err(Failure::input)?;
+    let graph = model::main_graph(&prepared.module, model).map_err(Failure::input)?;
     let lowered = lower(graph, Setting { soc }).map_err(Failure::input)?;
     let digest = packed::digest(&prepared.module).map_err(Failure::input)?;
     let mut page = Package::of(graph, &lowered, soc, &digest);

@@ -25,7 +25,7 @@ use crate::exit::{Failure, Outcome};
 use crate::frozen::{Named, named};
 use crate::table::{bytes, counted};
 use crate::targets::make_legal;
-use crate::{open, output, packed};
+use crate::{model, output, packed};
 
 /// How a model is converted for a runtime.
 #[derive(Debug, clap::Args)]
@@ -163,8 +163,8 @@ pub(super) fn prepared(
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Prepared, Failure> {
-    let module = open::open(model).map_err(Failure::input)?;
-    open::main_graph(&module, model).map_err(Failure::input)?;
+    let module = model::open(model).map_err(Failure::input)?;
+    model::main_graph(&module, model).map_err(Failure::input)?;
     if options.adapters.is_empty() {
         return Ok(Prepared { module, adapters: Vec::new(), lifted: None, notes: Vec::new() });
     }
@@ -185,7 +185,7 @@ fn check(
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<(), Failure> {
-    let graph = open::main_graph(module, model).map_err(Failure::input)?;
+    let graph = model::main_graph(module, model).map_err(Failure::input)?;
     let report = Report::new(target.name(), graph, &target.verdicts(graph));
     if report.legal || target.name() == LITERT.name {
         return Ok(());
@@ -225,7 +225,7 @@ fn write(
     target: &dyn Target,
     options: &Options,
 ) -> Result<(u64, usize), Failure> {
-    let graph = open::main_graph(module, model).map_err(Failure::input)?;
+    let graph = model::main_graph(module, model).map_err(Failure::input)?;
     let digest = packed::digest(module).map_err(Failure::input)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let metadata = BTreeMap::from([("quad.model".to_owned(), digest), ("quad.version".to_owned(), version)]);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::exit::{Failure, Outcome};
 use crate::table::{Align, Table, bytes, counted, grouped};
-use crate::{open, output};
+use crate::{model, output};
 use facts::{Facts, Lora, Value};
 
 /// Characters of an entry of a model's metadata that are shown.
@@ -30,8 +30,8 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let module = open::open(&arguments.model).map_err(Failure::input)?;
-    let main = open::main_graph(&module, &arguments.model).map_err(Failure::input)?;
+    let module = model::open(&arguments.model).map_err(Failure::input)?;
+    let main = model::main_graph(&module, &arguments.model).map_err(Failure::input)?;
     let others = module.graphs.iter().filter(|graph| graph.name() != main.name());
     let mut facts = Facts::of(&arguments.model, main);
     facts.others = others.map(|graph| Facts::of(&arguments.model, graph)).collect();

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::adapters::{self, Prepared, Rank, Settings};
 use crate::exit::{Failure, Outcome};
-use crate::open::{self, Format};
+use crate::model::{self, Format};
 use crate::table::counted;
 use crate::{lifted, output};
 
@@ -99,7 +99,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let format = Format::of(&arguments.output).map_err(Failure::input)?;
     let base = arguments.base.as_ref().map(|path| SafeTensorsFile::open(path)).transpose();
     let base = base.map_err(Failure::input)?;
-    let module = open::open(&arguments.model).map_err(Failure::input)?;
+    let module = model::open(&arguments.model).map_err(Failure::input)?;
     refuse_exposed(&module, &arguments.model)?;
     let mut notes = Vec::new();
     let paths = arguments.adapter.iter().map(|adapter| &adapter.path);
@@ -127,7 +127,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         }
         (None, _) => {}
     }
-    open::write(&arguments.output, format, &prepared.module, &arguments.model)?;
+    model::write(&arguments.output, format, &prepared.module, &arguments.model)?;
     report.print(arguments.json)?;
     Ok(Outcome::Done)
 }

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::pipeline::{Comparison, Subject};
 use crate::exit::{Failure, Outcome};
-use crate::open::{self, Format};
+use crate::model::{self, Format};
 use crate::output;
 use observers::{Dumper, Printer, Printing};
 use report::{Report, Reporting};
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
     };
     verify_all(&module)?;
     if let (Some(path), Some(format)) = (&arguments.output, format) {
-        open::write(path, format, &module, &arguments.subject.model)?;
+        model::write(path, format, &module, &arguments.subject.model)?;
     }
     let mut report = Report::of(&report, nodes_before, checker.as_ref(), &arguments.reporting);
     report.written = arguments.output.as_ref().map(|path| path.display().to_string());

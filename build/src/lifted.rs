@@ -13,15 +13,22 @@ use quad_passes::lora::pack::{Adapter, Factors};
 
 /// The file could not be written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LiftedError {
+pub enum LiftedError {
+    /// Writing failed.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A factor has other elements than floats.
     #[error("site `{site}`: {error}")]
-    Tensor { site: String, error: TensorError },
+    Tensor {
+        /// The layer.
+        site: String,
+        /// What is wrong with the factor.
+        error: TensorError,
+    },
 }
 
 /// Writes `adapter` to the file `path`.
-pub(crate) fn write(path: &Path, adapter: &Adapter) -> Result<(), LiftedError> {
+pub fn write(path: &Path, adapter: &Adapter) -> Result<(), LiftedError> {
     let mut tensors = NamedTensors::new();
     for site in &adapter.sites {
         let [a, b, alpha] =

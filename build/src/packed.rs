@@ -22,32 +22,45 @@ const CLIPPED: &str = "quad.clipped";
 
 /// A packed adapter cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PackedError {
+pub enum PackedError {
+    /// The file could not be read.
     #[error(transparent)]
     Read(#[from] SafeTensorsError),
+    /// The file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A weight of the model could not be read.
     #[error(transparent)]
     Weight(#[from] WeightError),
+    /// There is no graph that runs.
     #[error("the model has no graph that runs")]
     NoMain,
+    /// The slots are those of another model.
     #[error(
         "`{}` was packed for another model, {found}; this one is {expected}: pack the adapter again for this model",
         path.display()
     )]
-    OtherModel { path: PathBuf, found: String, expected: String },
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// The model that it names.
+        found: String,
+        /// The model at hand.
+        expected: String,
+    },
+    /// Slots cannot be scaled or added up.
     #[error("`{}` is packed already: it cannot be given a strength or blended with others", .0.display())]
     Blend(PathBuf),
 }
 
 /// A digest of what `module` computes: of its text, which has the digests of all weights.
-pub(crate) fn digest(module: &Module) -> Result<String, PackedError> {
+pub fn digest(module: &Module) -> Result<String, PackedError> {
     let main = module.main().ok_or(PackedError::NoMain)?;
     Ok(digest::of_graph(main)?)
 }
 
 /// Writes the slots of `filled`, made for `module` of `sources`.
-pub(crate) fn write(path: &Path, module: &Module, filled: &Filled, sources: &str) -> Result<(), PackedError> {
+pub fn write(path: &Path, module: &Module, filled: &Filled, sources: &str) -> Result<(), PackedError> {
     let clipped: BTreeMap<&str, f64> = filled
         .clipping
         .iter()
@@ -65,18 +78,18 @@ pub(crate) fn write(path: &Path, module: &Module, filled: &Filled, sources: &str
 }
 
 /// The file at `path`, when it is a packed adapter.
-pub(crate) fn open(path: &Path) -> Option<SafeTensorsFile> {
+pub fn open(path: &Path) -> Option<SafeTensorsFile> {
     let file = SafeTensorsFile::open(path).ok().filter(|_| path.is_file())?;
     file.metadata().contains_key(MODEL).then_some(file)
 }
 
 /// The slots in `file`, which must have been packed for `module`.
-pub(crate) fn slots(file: &SafeTensorsFile, module: &Module) -> Result<NamedTensors, PackedError> {
+pub fn slots(file: &SafeTensorsFile, module: &Module) -> Result<NamedTensors, PackedError> {
     slots_for(file, &digest(module)?)
 }
 
 /// The slots in `file`, which must have been packed for the model with the digest `expected`.
-pub(crate) fn slots_for(file: &SafeTensorsFile, expected: &str) -> Result<NamedTensors, PackedError> {
+pub fn slots_for(file: &SafeTensorsFile, expected: &str) -> Result<NamedTensors, PackedError> {
     match file.metadata().get(MODEL) {
         Some(found) if found == expected => Ok(file.tensors().iter().cloned().collect()),
         found => Err(PackedError::OtherModel {

@@ -14,33 +14,51 @@ use quad_quantize::precision::Pattern;
 
 /// Data could not be read as samples.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DataFailure {
+pub enum DataFailure {
+    /// A NumPy archive could not be read.
     #[error(transparent)]
     Archive(#[from] DataError),
+    /// A safetensors file could not be read.
     #[error(transparent)]
     SafeTensors(#[from] SafeTensorsError),
+    /// Arrays are not what the model takes.
     #[error("`{}`: {source}", path.display())]
-    Samples { path: PathBuf, source: SampleError },
+    Samples {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SampleError,
+    },
+    /// A folder could not be listed.
     #[error("`{}` cannot be read: {error}", path.display())]
-    Folder { path: PathBuf, error: std::io::Error },
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// No format of data has this extension.
     #[error("`{}`: the extension tells the format of data, expected .npz, .safetensors or a folder of them", .0.display())]
     Extension(PathBuf),
+    /// A folder has no data.
     #[error("`{}` holds no file that ends in .npz or .safetensors", .0.display())]
     NoFiles(PathBuf),
+    /// There are no samples.
     #[error("`{}` holds no sample", .0.display())]
     Empty(PathBuf),
 }
 
 /// Data of an adapter, or of all: `[NAME=]PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GivenData {
+pub struct GivenData {
     /// The adapter; `None` for all that have none of their own.
-    pub(crate) name: Option<String>,
-    pub(crate) path: PathBuf,
+    pub name: Option<String>,
+    /// A file, or a folder of files.
+    pub path: PathBuf,
 }
 
 /// Reads `[NAME=]PATH`.
-pub(crate) fn given(text: &str) -> Result<GivenData, String> {
+pub fn given(text: &str) -> Result<GivenData, String> {
     match text.split_once('=') {
         Some(("", _) | (_, "")) => Err("expected PATH or NAME=PATH, such as style=style.npz".to_owned()),
         // A path may have an equals sign itself.
@@ -53,7 +71,7 @@ pub(crate) fn given(text: &str) -> Result<GivenData, String> {
 
 /// The samples at `path` for `graph`, without arrays that `ignored` matches. The files of a folder come in the order of
 /// their names.
-pub(crate) fn read(path: &Path, graph: &Graph, ignored: &[Pattern]) -> Result<Samples, DataFailure> {
+pub fn read(path: &Path, graph: &Graph, ignored: &[Pattern]) -> Result<Samples, DataFailure> {
     let mut samples = Samples::default();
     for file in files(path)? {
         let arrays = arrays(&file, graph, ignored)?;

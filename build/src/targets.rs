@@ -1,14 +1,13 @@
-//! The targets that commands know, and how a module is made legal for one.
+//! The targets that QUAD knows, and how a module is made legal for one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quad_backends::target::{FROZEN, Target, TargetInfo, is_frozen};
 use quad_ir::module::Module;
-use quad_passes::pipeline::Pipeline;
+use quad_passes::pass::PassError;
+use quad_passes::pipeline::{Pipeline, PipelineError};
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, RunError, RunErrorKind, RunOptions};
-
-use crate::exit::Failure;
 
 /// Every target. A backend adds a line.
 pub const TARGETS: &[TargetInfo] = &[
@@ -19,15 +18,29 @@ pub const TARGETS: &[TargetInfo] = &[
     quad_qnn::target::QNN,
 ];
 
+/// A module does not become legal for a target.
+#[derive(Debug, thiserror::Error)]
+pub enum LegalizeError {
+    /// The passes are not such.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A pass refuses the module, which is a fault of the module.
+    #[error(transparent)]
+    Refused(Box<RunError>),
+    /// A pass failed in another way, which is a fault of the pass.
+    #[error(transparent)]
+    Pass(Box<RunError>),
+}
+
 /// Runs on `module` the passes that make it legal for `target`. `sizes` are numbers of symbolic sizes by name; a symbol
 /// without one becomes 1, which `notes` says.
-pub(crate) fn make_legal(
+pub fn make_legal(
     module: &mut Module,
     target: &dyn Target,
     sizes: &BTreeMap<String, u64>,
     registry: &Registry,
     notes: &mut Vec<String>,
-) -> Result<(), Failure> {
+) -> Result<(), LegalizeError> {
     let mut passes = Vec::new();
     let symbols = symbols(module);
     if !symbols.is_empty() {
@@ -44,16 +57,16 @@ pub(crate) fn make_legal(
         passes.push(FROZEN.to_owned());
     }
     passes.push(target.finishing());
-    let pipeline = Pipeline::parse(&passes.join(","), registry).map_err(Failure::input)?;
+    let pipeline = Pipeline::parse(&passes.join(","), registry)?;
     runner::run(&pipeline, module, &RunOptions::default(), &mut []).map_err(failed)?;
     Ok(())
 }
 
 /// A failed pass is a fault of the model where the pass refuses it, and a bug otherwise.
-fn failed(error: RunError) -> Failure {
+fn failed(error: RunError) -> LegalizeError {
     match error.kind {
-        RunErrorKind::Pass(quad_passes::pass::PassError::Refused(_)) => Failure::input(error),
-        _ => Failure::Bug(Box::new(error)),
+        RunErrorKind::Pass(PassError::Refused(_)) => LegalizeError::Refused(Box::new(error)),
+        _ => LegalizeError::Pass(Box::new(error)),
     }
 }
 

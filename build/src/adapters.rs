@@ -1,4 +1,4 @@
-//! Adapters of the command line: read, matched with the layers of a model, and bound to its inputs.
+//! Adapters: read, matched with the layers of a model, and bound to its inputs.
 //!
 //! Readers and matching are in `quad-frontends`, the graph's side in `quad-passes`; this is where they meet.
 
@@ -23,20 +23,20 @@ use quad_passes::lora::pack::{self, Adapter, Factors, PackError, Share};
 use quad_passes::pass::{Pass, PassError};
 use quad_quantize::slots::{self, Clipping, FillError, Filled};
 
-use crate::open::OpenError;
+use crate::model::OpenError;
 
-/// An adapter and its strength, as the command line has them.
+/// An adapter on disk and its strength.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Given {
+pub struct Given {
     /// File or folder.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// What its change is multiplied with.
-    pub(crate) strength: f64,
+    pub strength: f64,
 }
 
 /// Which rank the sites of a model get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rank {
+pub enum Rank {
     /// Room for any one of the adapters: the same everywhere.
     Largest,
     /// Room for all adapters together.
@@ -47,25 +47,28 @@ pub(crate) enum Rank {
 
 /// How a model is made to take adapters.
 #[derive(Debug)]
-pub(crate) struct Settings<'s> {
-    pub(crate) rank: Rank,
-    pub(crate) options: Options,
+pub struct Settings<'s> {
+    /// The rank of every site.
+    pub rank: Rank,
+    /// The form of the branches.
+    pub options: Options,
     /// Patterns of sites that may have no layer.
-    pub(crate) allow_unused: &'s [String],
+    pub allow_unused: &'s [String],
     /// The checkpoint that the model was exported from.
-    pub(crate) base: Option<&'s SafeTensorsFile>,
+    pub base: Option<&'s SafeTensorsFile>,
 }
 
 /// A model that takes adapters.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    pub(crate) module: Module,
+pub struct Prepared {
+    /// The model.
+    pub module: Module,
     /// The adapters that were given, in their order, with the paths of the model.
-    pub(crate) adapters: Vec<Adapter>,
+    pub adapters: Vec<Adapter>,
     /// The adapter that the model was exported with.
-    pub(crate) lifted: Option<Adapter>,
+    pub lifted: Option<Adapter>,
     /// What is worth knowing.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// Clipped slots that a message names.
@@ -73,35 +76,63 @@ const MAX_CLIPPED: usize = 5;
 
 /// A model and adapters do not come together.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AdapterFailure {
+pub enum AdapterFailure {
+    /// An adapter could not be read.
     #[error(transparent)]
     Read(#[from] AdapterError),
+    /// A checkpoint could not be read.
     #[error(transparent)]
     File(#[from] SafeTensorsError),
+    /// A layer was not found.
     #[error(transparent)]
     Match(#[from] MatchError),
+    /// What a model takes could not be made.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// The inputs for adapters are not what they should be.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
+    /// A pass failed.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// Slots could not be filled.
     #[error(transparent)]
     Fill(#[from] FillError),
+    /// A factor is not what its layer needs.
     #[error("adapter `{adapter}`, site `{site}`: {error}")]
-    Tensor { adapter: String, site: String, error: TensorError },
+    Tensor {
+        /// The adapter.
+        adapter: String,
+        /// The layer.
+        site: String,
+        /// What is wrong with the factor.
+        error: TensorError,
+    },
+    /// The model could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// There is no graph that runs.
     #[error("no graph of the model runs: there are several, and none is called @main")]
     NoMain,
+    /// A branch stands beside a layer without a name.
     #[error(
         "the branch of an adapter in the model stands beside {0}, of which nobody says which module it is"
     )]
     Nameless(String),
+    /// A site has no room for an adapter.
     #[error("rank {given} is too little: site `{path}` needs {needed}")]
-    Rank { given: u64, path: String, needed: u64 },
+    Rank {
+        /// The rank of all sites.
+        given: u64,
+        /// The site.
+        path: String,
+        /// The rank that an adapter has there.
+        needed: u64,
+    },
+    /// The model has no inputs for adapters.
     #[error("the model takes no adapter yet: `quad lora expose` makes a model that does")]
     NotExposed,
+    /// A checkpoint was given for a model that needs none.
     #[error(
         "--base: the model takes adapters already; the checkpoint is compared with the weights of a model that does not, \
          when `quad lora expose` makes it do so"
@@ -110,7 +141,7 @@ pub(crate) enum AdapterFailure {
 }
 
 /// Reads `PATH` or `PATH=STRENGTH`.
-pub(crate) fn given(text: &str) -> Result<Given, String> {
+pub fn given(text: &str) -> Result<Given, String> {
     let plain = || Given { path: text.into(), strength: 1.0 };
     let Some((path, strength)) = text.rsplit_once('=') else { return Ok(plain()) };
     match strength.trim().parse::<f64>() {
@@ -123,7 +154,7 @@ pub(crate) fn given(text: &str) -> Result<Given, String> {
 }
 
 /// Reads the adapters at `paths`; what is odd about them is added to `notes`.
-pub(crate) fn read<'p>(
+pub fn read<'p>(
     paths: impl IntoIterator<Item = &'p PathBuf>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<adapter::Adapter>, AdapterError> {
@@ -137,7 +168,7 @@ pub(crate) fn read<'p>(
 }
 
 /// Makes `module` take `adapters`, unless it does already.
-pub(crate) fn prepare(
+pub fn prepare(
     mut module: Module,
     adapters: &[adapter::Adapter],
     settings: &Settings<'_>,
@@ -209,7 +240,7 @@ fn fitted(matches: &Matches, adapters: &[adapter::Adapter]) -> Result<Vec<Adapte
 }
 
 /// Moves what depends on the adapter alone into `@pack`.
-pub(crate) fn hoist(module: &mut Module) -> Result<(), PassError> {
+pub fn hoist(module: &mut Module) -> Result<(), PassError> {
     HoistAdapter.run_module(module, &mut Context::default())?;
     for graph in &mut module.graphs {
         graph.compact();
@@ -218,7 +249,7 @@ pub(crate) fn hoist(module: &mut Module) -> Result<(), PassError> {
 }
 
 /// What the graph of `prepared` that runs takes for some of its adapters, given by number and strength.
-pub(crate) fn bind(
+pub fn bind(
     prepared: &Prepared,
     shares: impl IntoIterator<Item = (usize, f64)>,
 ) -> Result<NamedTensors, PackError> {
@@ -226,7 +257,7 @@ pub(crate) fn bind(
 }
 
 /// As [`bind`], with what was clipped of slots that store integers.
-pub(crate) fn fill(
+pub fn fill(
     prepared: &Prepared,
     shares: impl IntoIterator<Item = (usize, f64)>,
 ) -> Result<Filled, AdapterFailure> {
@@ -244,7 +275,7 @@ fn chosen(prepared: &Prepared, shares: impl IntoIterator<Item = (usize, f64)>) -
 }
 
 /// What to tell of slots that are clipped, those of which most is lost first; `None` where none is.
-pub(crate) fn clipped(clipping: &[Clipping]) -> Option<String> {
+pub fn clipped(clipping: &[Clipping]) -> Option<String> {
     let mut clipped: Vec<&Clipping> = clipping.iter().filter(|slot| slot.clipped > 0).collect();
     clipped.sort_by(|a, b| b.share().total_cmp(&a.share()).then_with(|| a.slot.cmp(&b.slot)));
     let more = clipped.len().saturating_sub(MAX_CLIPPED);

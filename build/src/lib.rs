@@ -1,0 +1,13 @@
+//! From a model and adapters to what a device runs: the jobs that commands, and programs that embed QUAD, share.
+//!
+//! Everything here takes paths and settings and gives values and files. Nothing prints: what is worth knowing comes back as
+//! notes beside the result.
+
+pub mod adapters;
+pub mod frozen;
+pub mod lifted;
+pub mod model;
+pub mod packed;
+pub mod samples;
+pub mod statistics;
+pub mod targets;
