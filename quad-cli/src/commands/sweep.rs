@@ -99,7 +99,7 @@ impl Report {
     fn draw(&self, path: &Path) -> Result<(), Failure> {
         let svg = self.curves().svg().map_err(Failure::input)?;
         let is_page = path.extension().and_then(OsStr::to_str) == Some("html");
-        let text = if is_page { plots::page(&self.curves().title, &[svg], &self.rows()) } else { svg };
+        let text = if is_page { plots::page(&self.curves().title, vec![svg], self.rows()) } else { svg };
         picture::write(path, text.as_bytes())
     }
 

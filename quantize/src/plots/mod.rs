@@ -9,7 +9,7 @@ mod page;
 
 pub use bars::{Bar, Bars};
 pub use curves::{Curve, Curves};
-pub use page::page;
+pub use page::{Image, Page, Section, page};
 
 use plotters::style::RGBColor;
 

@@ -113,7 +113,7 @@ impl Report {
         let Some(path) = picture else { return Ok(()) };
         let text = if path.extension().and_then(OsStr::to_str) == Some("html") {
             let pictures: Result<Vec<String>, PlotError> = self.pictures().collect();
-            plots::page("Sensitivity to quantization", &pictures.map_err(Failure::input)?, &self.rows())
+            plots::page("Sensitivity to quantization", pictures.map_err(Failure::input)?, self.rows())
         } else {
             self.pictures().last().unwrap_or_else(|| self.adapters().svg()).map_err(Failure::input)?
         };
