@@ -103,7 +103,9 @@ impl Section {
         for (index, row) in self.rows.iter().enumerate() {
             html.push_str("<tr>\n");
             let tag = if index == 0 { "th" } else { "td" };
-            row.iter().for_each(|cell| element(html, tag, cell));
+            for cell in row {
+                element(html, tag, cell);
+            }
             html.push_str("</tr>\n");
         }
         html.push_str("</table>\n");
