@@ -8,6 +8,7 @@ pub mod frozen;
 pub mod lifted;
 pub mod model;
 pub mod packed;
+pub mod report;
 pub mod samples;
 pub mod statistics;
 pub mod targets;
