@@ -4,10 +4,14 @@
 //! notes beside the result.
 
 pub mod adapters;
+pub mod calibrate;
+pub mod emit;
 pub mod frozen;
 pub mod lifted;
+pub mod limits;
 pub mod model;
 pub mod packed;
+pub mod quantized;
 pub mod report;
 pub mod samples;
 pub mod statistics;

@@ -5,17 +5,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use quad_build::quantized;
 use quad_frontends::onnx;
-use quad_ir::dtype::DType;
 use quad_ir::graph::Graph;
 use quad_ir::module::Module;
 use quad_passes::check::PACK;
-use quad_passes::context::Context;
-use quad_passes::pipeline::Pipeline;
-use quad_passes::registry::Registry;
-use quad_passes::runner::{self, RunOptions};
-use quad_quantize::insert::{self, Report};
-use quad_quantize::profile::{Entry, Profile, Role};
+use quad_quantize::insert::Report;
+use quad_quantize::profile::{Profile, Role};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
@@ -75,6 +71,15 @@ enum QuantForm {
     Qdq,
 }
 
+impl QuantForm {
+    fn of_graph(self) -> quantized::Form {
+        match self {
+            Self::Typed => quantized::Form::Typed,
+            Self::Qdq => quantized::Form::Qdq,
+        }
+    }
+}
+
 /// Everything that the command has to say.
 #[derive(Debug, Serialize)]
 struct Told {
@@ -99,16 +104,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let form = form(format, arguments.form)?;
     let mut profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
     if format == Format::Onnx {
-        keep_wide_biases(&mut profile);
+        let wide = quantized::keep_wide_biases(&mut profile);
+        if wide > 0 {
+            let wide = counted(wide, "constant");
+            output::note(&format!("{wide} stay floats: ONNX does not dequantize 64 bits"));
+        }
     }
     let frozen = freeze(&arguments.model, &arguments.adapter, &arguments.allow_unused)?;
     let mut module = frozen.module;
     let bytes_before = weight_bytes(main(&module, arguments)?);
-    let report = insert::insert_profile(&mut module, &frozen.digest, &profile, &mut Context::default());
-    let report = report.map_err(Failure::input)?;
-    let finish = if form == QuantForm::Typed { "fold-quant,dce" } else { "dce" };
-    let pipeline = Pipeline::parse(finish, &Registry::standard()).map_err(Failure::input)?;
-    runner::run(&pipeline, &mut module, &RunOptions::default(), &mut []).map_err(Failure::input)?;
+    let report = quantized::quantize(&mut module, &frozen.digest, &profile, form.of_graph())
+        .map_err(Failure::input)?;
     let graph = main(&module, arguments)?;
     let mut told = Told {
         output: arguments.output.clone(),
@@ -132,22 +138,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     told.print(arguments.json)?;
     Ok(Outcome::Done)
-}
-
-/// Lets biases stay floats that `profile` stores in 64 bits: ONNX dequantizes 32 at most.
-fn keep_wide_biases(profile: &mut Profile) {
-    let is_wide = |(_, entry): &(&String, &Entry)| entry.encoding.stored == DType::I64;
-    let wide: Vec<String> = profile.entries.iter().filter(is_wide).map(|(name, _)| name.clone()).collect();
-    for name in &wide {
-        profile.entries.remove(name);
-        profile.floats.insert(name.clone(), "a bias of 64 bits, which ONNX does not dequantize".to_owned());
-    }
-    if !wide.is_empty() {
-        output::note(&format!(
-            "{} stay floats: ONNX does not dequantize 64 bits",
-            counted(wide.len(), "constant")
-        ));
-    }
 }
 
 /// The form that is written.

@@ -6,22 +6,17 @@ mod qnn;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use quad_build::limits::default_limit;
 use quad_frontends::data::{npz, pb};
 use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, ValueRef};
 use quad_ir::interpret::{Interpreter, NamedTensors, NamedTypes, RunError};
-use quad_ir::ops::Weight;
 
 use crate::adapters::{Given, given};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::{model, output, table};
 use adapters::Bound;
-
-/// Values may take this much whatever the model is like.
-const BASE_LIMIT: u64 = 256 << 20;
-/// Values may take this many times the bytes of weights and inputs on top.
-const LIMIT_FACTOR: u64 = 32;
 
 /// Compute a model's outputs with the reference interpreter.
 ///
@@ -131,14 +126,6 @@ fn report(arguments: &Arguments, outputs: &NamedTensors, read: f64, ran: f64) ->
         writeln!(out, "read in {read:.2} s, run in {ran:.2} s")?;
     }
     Ok(Outcome::Done)
-}
-
-/// The memory that computed values may take where nobody said, from the bytes of weights and inputs.
-pub(super) fn default_limit(graph: &Graph, inputs: &NamedTensors) -> u64 {
-    let weights = graph.nodes().filter_map(|node| node.is::<Weight>()?.ty.byte_len());
-    let given = inputs.values().map(|tensor| tensor.bytes().len() as u64);
-    let total = weights.chain(given).fold(0u64, u64::saturating_add);
-    total.saturating_mul(LIMIT_FACTOR).saturating_add(BASE_LIMIT)
 }
 
 /// The inputs that the caller gives, and `slots` for those that an adapter gives.

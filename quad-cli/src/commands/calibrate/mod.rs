@@ -1,6 +1,5 @@
 //! `quad calibrate`: takes the statistics that encodings are made of, joins and shows them.
 
-mod checkpoint;
 mod given;
 mod show;
 mod take;
@@ -118,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     };
     statistics::write(output, &taken).map_err(Failure::input)?;
     if arguments.model.is_some() {
-        checkpoint::remove(output);
+        take::remove_checkpoint(output);
     }
     report(&taken, output)
 }

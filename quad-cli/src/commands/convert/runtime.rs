@@ -1,19 +1,15 @@
 //! Converting for a runtime: adapters become inputs, the target's passes run, and the model is written.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use quad_backends::report::Report;
 use quad_backends::target::{self, Target};
-use quad_ir::module::Module;
+use quad_build::emit::{self, litert};
+use quad_ir::graph::Graph;
 use quad_ir::text;
-use quad_litert::flatbuffer;
-use quad_litert::lower::{Settings as LiteRtSettings, lower};
 use quad_litert::target::{LITERT, TARGETS};
-use quad_litert::vendor::NEUROPILOT;
 use quad_passes::lora::expose;
 use quad_passes::registry::Registry;
 use quad_qnn::target::QNN;
@@ -130,8 +126,10 @@ pub(super) fn run(
     let mut prepared = prepared(model, options, &mut notes)?;
     let sizes = options.sizes.iter().cloned().collect();
     make_legal(&mut prepared.module, &*target, &sizes, registry, &mut notes)?;
-    check(&prepared.module, model, &*target, options, &mut notes)?;
-    let (bytes, operators) = write(&prepared.module, model, out, &*target, options)?;
+    let graph = model::main_graph(&prepared.module, model).map_err(Failure::input)?;
+    check(graph, &*target, options, &mut notes)?;
+    let litert::Written { bytes, operators } =
+        litert::write(out, &prepared.module, &*target, &options.emission()).map_err(Failure::input)?;
     if let Some(path) = &options.keep {
         text::write_files(path, &prepared.module).map_err(Failure::input)?;
     }
@@ -141,7 +139,7 @@ pub(super) fn run(
         write_slots(&path, &prepared, index, name)?;
         adapters.insert(name.clone(), path);
     }
-    let next = next(&*target, out, options);
+    let next = litert::compile_command(&*target, options.arch.as_deref(), out);
     let target = target.name().to_owned();
     Written { output: out.to_owned(), target, bytes, operators, adapters, next, notes }
         .print(options.json)?;
@@ -177,69 +175,46 @@ pub(super) fn prepared(
     Ok(prepared)
 }
 
-/// Refuses what the runtime does not take, and what the target's compiler does not, unless it was asked for.
+/// Refuses what the target's compiler does not take, unless it was asked for.
 fn check(
-    module: &Module,
-    model: &Path,
+    graph: &Graph,
     target: &dyn Target,
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<(), Failure> {
-    let graph = model::main_graph(module, model).map_err(Failure::input)?;
-    let report = Report::new(target.name(), graph, &target.verdicts(graph));
-    if report.legal || target.name() == LITERT.name {
-        return Ok(());
+    // Of the runtime itself, writing says what it does not take.
+    let said = if target.name() == LITERT.name { None } else { emit::left_out(graph, target) };
+    match said {
+        None => {}
+        Some(said) if options.partial => notes.push(said),
+        Some(said) => {
+            return Err(Failure::message(format!(
+                "{said}\n--partial writes the model nevertheless, and leaves these nodes to another processor"
+            )));
+        }
     }
-    let mut said = format!(
-        "{} does not take {} of {} nodes, and the graph falls into {} partitions",
-        target.name(),
-        report.nodes - report.legal_nodes,
-        report.nodes,
-        report.partitions.len()
-    );
-    for (reason, nodes) in report.by_reason() {
-        let _ = write!(said, "\n  {} x {reason}", nodes.len());
-    }
-    if options.partial {
-        notes.push(said);
-        return Ok(());
-    }
-    said.push_str("\n--partial writes the model nevertheless, and leaves these nodes to another processor");
-    Err(Failure::message(said))
+    Ok(())
 }
 
-/// What compiles the model at `out` for the target.
-fn next(target: &dyn Target, out: &Path, options: &Options) -> Option<String> {
-    let arch = options.arch.as_deref().or(NEUROPILOT.archs.last().copied())?;
-    (target.name() == NEUROPILOT.name).then(|| {
-        let out = out.display();
-        format!("ncc-tflite {out} --arch={arch} -O3 --relax-fp32 --opt-accuracy -d {out}.dla")
-    })
+impl Options {
+    /// How the model is written.
+    fn emission(&self) -> litert::Options {
+        litert::Options {
+            half_weights: self.precision == Precision::F16,
+            io_types: self.io_types.map(IoTypes::wanted),
+            channels_last: self.io_layout == IoLayout::Nhwc,
+        }
+    }
 }
 
-/// Writes the graph of `module` that runs; how many bytes and operators that are.
-fn write(
-    module: &Module,
-    model: &Path,
-    out: &Path,
-    target: &dyn Target,
-    options: &Options,
-) -> Result<(u64, usize), Failure> {
-    let graph = model::main_graph(module, model).map_err(Failure::input)?;
-    let digest = packed::digest(module).map_err(Failure::input)?;
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let metadata = BTreeMap::from([("quad.model".to_owned(), digest), ("quad.version".to_owned(), version)]);
-    let settings = LiteRtSettings {
-        half_weights: options.precision == Precision::F16,
-        narrow_inputs: options.io_types.map_or(target.name() != LITERT.name, |types| types != IoTypes::Keep),
-        stored_border: options.io_types == Some(IoTypes::Quantized),
-        channels_last: options.io_layout == IoLayout::Nhwc,
-        metadata,
-    };
-    let lowered = lower(graph, &settings).map_err(Failure::input)?;
-    let operators = lowered.subgraphs.iter().map(|subgraph| subgraph.operators.len()).sum();
-    let bytes = flatbuffer::write_file(&lowered, out).map_err(Failure::input)?;
-    Ok((bytes, operators))
+impl IoTypes {
+    fn wanted(self) -> litert::IoTypes {
+        match self {
+            Self::Keep => litert::IoTypes::Keep,
+            Self::I32 => litert::IoTypes::I32,
+            Self::Quantized => litert::IoTypes::Quantized,
+        }
+    }
 }
 
 /// The file of the slots of adapter `name`.
