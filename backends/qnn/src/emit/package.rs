@@ -13,6 +13,7 @@ use quad_ir::ops::source::Binding;
 use quad_ir::tensor::{Tensor as Elements, TensorError};
 use serde::{Deserialize, Serialize};
 
+use super::dlc;
 use crate::model::{Encoding, Tensor};
 use crate::native::Run;
 use crate::soc::Soc;
@@ -46,6 +47,9 @@ pub struct Package {
 pub struct Port {
     /// Its name.
     pub name: String,
+    /// Its name in the DLC; left out where it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dlc_name: Option<String>,
     /// `run` where it is written for each run, `adapter` where it is written when an adapter is chosen.
     pub binding: String,
     /// The element type in QNN's short names.
@@ -122,11 +126,13 @@ pub enum PortError {
 impl Package {
     /// The page of `lowered`, which was made of `graph` with the digest `model`.
     pub fn of(graph: &Graph, lowered: &Lowered, soc: Soc, model: &str) -> Self {
+        let tensors = lowered.graph.tensors.iter().map(|tensor| tensor.name.clone());
+        let dlc_names = tensors.zip(dlc::names(&lowered.graph)).collect();
         let values = graph.inputs().zip(lowered.graph.inputs());
-        let inputs = values.map(|(value, tensor)| Port::of(value, tensor, lowered)).collect();
+        let inputs = values.map(|(value, tensor)| Port::of(value, tensor, lowered, &dlc_names)).collect();
         let outputs = graph.outputs().iter().filter_map(|output| {
             let tensor = lowered.graph.outputs().find(|tensor| tensor.name == *output.name)?;
-            Some(Port::of(graph.value(output.value), tensor, lowered))
+            Some(Port::of(graph.value(output.value), tensor, lowered, &dlc_names))
         });
         Self {
             soc: soc.part().to_owned(),
@@ -167,12 +173,19 @@ impl Package {
 }
 
 impl Port {
-    fn of(value: ValueRef<'_>, tensor: &Tensor, lowered: &Lowered) -> Self {
+    fn of(
+        value: ValueRef<'_>,
+        tensor: &Tensor,
+        lowered: &Lowered,
+        dlc_names: &BTreeMap<String, String>,
+    ) -> Self {
         let adapter = value.producer().is::<Input>().is_some_and(|input| input.binding == Binding::Adapter);
         let order = lowered.reordered.iter().find(|reordered| reordered.name == tensor.name);
         let parts = tensor.encoding.as_ref().map(Encoding::parts);
+        let dlc_name = dlc_names.get(&tensor.name).filter(|name| **name != tensor.name);
         Self {
             name: tensor.name.clone(),
+            dlc_name: dlc_name.cloned(),
             binding: if adapter { "adapter" } else { "run" }.to_owned(),
             data_type: tensor.data_type.name().to_owned(),
             code: tensor.data_type.code(),
@@ -188,6 +201,22 @@ impl Port {
 
     fn describe(&self) -> String {
         format!("`{}` {}{:?}", self.name, self.element, self.sizes)
+    }
+
+    /// The real numbers that the stored `tensor` stands for, in the sizes and the order of QNN.
+    pub fn real(&self, tensor: &Elements) -> Result<Elements, PortError> {
+        let failed = |error| PortError::Elements { name: self.name.clone(), error };
+        let bytes = self.stored(tensor)?;
+        let sizes: Vec<usize> = self.dims.iter().map(|size| *size as usize).collect();
+        let codes = Elements::new(tensor.dtype(), &sizes, bytes.into()).map_err(failed)?;
+        let (Some(scales), Some(offsets)) = (&self.scale, &self.offset) else { return Ok(codes) };
+        let inner: usize = self.axis.map_or(1, |axis| sizes[axis as usize + 1..].iter().product());
+        let real = |(at, code): (usize, &i64)| {
+            let part = (at / inner) % scales.len();
+            scales[part] * (code + i64::from(offsets[part])) as f32
+        };
+        let values = codes.to_i64().map_err(failed)?.iter().enumerate().map(real).collect::<Vec<f32>>();
+        Elements::from_vec(&sizes, values).map_err(failed)
     }
 
     /// The bytes of `tensor` as QNN takes them.

@@ -181,6 +181,42 @@ impl QnnGraph {
     }
 }
 
+impl Node {
+    /// The parameter called `name`.
+    pub fn param(&self, name: &str) -> Option<&Param> {
+        self.params.iter().find(|(other, _)| other == name).map(|(_, param)| param)
+    }
+
+    /// The unsigned number called `name`.
+    pub fn number(&self, name: &str) -> Option<u32> {
+        match self.param(name) {
+            Some(Param::U32(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The list of unsigned numbers called `name`; an empty one where there is none.
+    pub fn list(&self, name: &str) -> &[u32] {
+        match self.param(name) {
+            Some(Param::U32s(_, list)) => list,
+            _ => &[],
+        }
+    }
+
+    /// Whether the truth value called `name` is there and true.
+    pub fn flag(&self, name: &str) -> bool {
+        matches!(self.param(name), Some(Param::Bool(true)))
+    }
+
+    /// The real number called `name`, or 0.
+    pub fn real(&self, name: &str) -> f32 {
+        match self.param(name) {
+            Some(Param::F32(number)) => *number,
+            _ => 0.0,
+        }
+    }
+}
+
 impl Tensor {
     /// How many elements there are.
     pub fn len(&self) -> usize {
@@ -224,6 +260,17 @@ impl Encoding {
         match self {
             Self::Axis { axis, .. } | Self::NarrowAxis { axis, .. } => Some(*axis),
             Self::Tensor(_) | Self::Narrow { .. } => None,
+        }
+    }
+
+    /// That of the tensor with its axes in another order: axis `i` of it is axis `order[i]` of this one.
+    #[must_use]
+    pub fn reordered(self, order: &[usize]) -> Self {
+        let moved = |axis: u32| order.iter().position(|from| *from == axis as usize).unwrap_or(0) as u32;
+        match self {
+            Self::Axis { axis, each } => Self::Axis { axis: moved(axis), each },
+            Self::NarrowAxis { bits, axis, each } => Self::NarrowAxis { bits, axis: moved(axis), each },
+            other => other,
         }
     }
 }

@@ -19,6 +19,7 @@ pub use process::{Launcher, NativeError};
 pub use serve::serve;
 pub use task::{About, Compiled, Program, Refusal, Run};
 
+use crate::emit::dlc::readable;
 use crate::model::QnnGraph;
 use crate::soc::Soc;
 use task::{Answer, Task};
@@ -57,10 +58,11 @@ impl Native {
         }
     }
 
-    /// Writes `graph` to a DLC at `path`. The file has the time in it, so that only its members are reproducible.
+    /// Writes `graph` to a DLC at `path`, in operations that [can be read back](crate::emit::dlc). The file has the time in
+    /// it, so that only its members are reproducible.
     pub fn write_dlc(&self, graph: &QnnGraph, path: &Path) -> Result<(), NativeError> {
         let absolute = std::path::absolute(path).map_err(|error| NativeError::io("the DLC's path", error))?;
-        match self.perform(&Task::WriteDlc { graph: Cow::Borrowed(graph), path: absolute })? {
+        match self.perform(&Task::WriteDlc { graph: Cow::Owned(readable(graph)), path: absolute })? {
             Answer::Written => Ok(()),
             _ => Err(NativeError::Mismatch),
         }

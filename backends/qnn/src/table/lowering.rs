@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use quad_backends::legality::Reason;
 use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, NodeRef, ValueId, ValueRef};
-use quad_ir::ops::Input;
 use quad_ir::ops::source::Binding;
+use quad_ir::ops::{Input, OpKind};
 use quad_ir::tensor::Tensor as Elements;
 use quad_ir::types::TensorType;
 
@@ -153,7 +153,7 @@ impl<'g> Lowering<'g> {
         self.qnn.add_node(name, kind, inputs, outputs, params);
     }
 
-    /// The kernel of a convolution: its axes are `[outputs, rows, columns, inputs]` in the graph, and rows, columns,
+    /// The kernel of a convolution, or of a transposed one: its axes are `[outputs, rows, columns, inputs]` in the graph, and rows, columns,
     /// inputs, outputs in QNN. A constant is stored so; an input that an adapter fills is taken so.
     pub(super) fn kernel(&mut self, value: ValueRef<'_>) -> Result<TensorId, Reason> {
         const ORDER: [usize; 4] = [1, 2, 3, 0];
@@ -164,7 +164,7 @@ impl<'g> Lowering<'g> {
             return self.reordered_constant(value, &ORDER);
         }
         let (data_type, encoding) = stored_as(value.ty())?;
-        let encoding = encoding.map(|encoding| reorder_encoding(encoding, &ORDER));
+        let encoding = encoding.map(|encoding| encoding.reordered(&ORDER));
         let graph_dims = dims(value.ty())?;
         let new_dims: Vec<u32> = ORDER.iter().map(|axis| graph_dims[*axis]).collect();
         let name = self.name_of(value);
@@ -195,7 +195,7 @@ impl<'g> Lowering<'g> {
         let from = dims(value.ty())?;
         let bytes = constants::permute(&self.bytes(value)?, data_type.bytes(), &from, order);
         let to = order.iter().map(|axis| from[*axis]).collect();
-        let encoding = encoding.map(|encoding| reorder_encoding(encoding, order));
+        let encoding = encoding.map(|encoding| encoding.reordered(order));
         let id = self.tensor(&self.name_of(value), Role::Static(bytes), data_type, to, encoding);
         self.kernels.insert(value.id(), id);
         Ok(id)
@@ -205,9 +205,10 @@ impl<'g> Lowering<'g> {
     fn is_only_a_kernel(&self, value: ValueRef<'_>) -> bool {
         let value = self.graph.value(value.id());
         !value.is_output()
-            && value
-                .readers()
-                .all(|(reader, operand)| operand == 1 && reader.is::<quad_ir::ops::Conv>().is_some())
+            && value.readers().all(|(reader, operand)| {
+                let op = reader.op().kind();
+                operand == 1 && matches!(op, OpKind::Conv | OpKind::ConvTranspose)
+            })
     }
 
     /// The elements of a constant; `None` for any other value.
@@ -331,13 +332,4 @@ pub(super) fn dims(ty: &TensorType) -> Result<Vec<u32>, Reason> {
         return Err(Reason::new("it has no elements"));
     }
     Ok(if sizes.is_empty() { vec![1] } else { sizes })
-}
-
-fn reorder_encoding(encoding: Encoding, order: &[usize]) -> Encoding {
-    let moved = |axis: u32| order.iter().position(|from| *from == axis as usize).unwrap_or(0) as u32;
-    match encoding {
-        Encoding::Axis { axis, each } => Encoding::Axis { axis: moved(axis), each },
-        Encoding::NarrowAxis { bits, axis, each } => Encoding::NarrowAxis { bits, axis: moved(axis), each },
-        other => other,
-    }
 }

@@ -190,6 +190,12 @@ fn rows() -> Vec<OpRow<Setting, Emit>> {
         row(OpKind::Input, "a tensor that the application writes", "", nothing),
         row(OpKind::Weight, "a static tensor", "", nothing),
         row(OpKind::Conv, "Conv2d, DepthWiseConv2d", "two spatial axes, channels last", linear::conv),
+        row(
+            OpKind::ConvTranspose,
+            "TransposeConv2d",
+            "two spatial axes, channels last, no dilation",
+            linear::conv_transpose,
+        ),
         row(OpKind::MatMul, "MatMul", "two axes or more", linear::matmul),
         row(OpKind::Gemm, "MatMul", "no factors, a bias by column", linear::gemm),
         row(OpKind::Gelu, "Gelu", "the exact function", elementwise::gelu),

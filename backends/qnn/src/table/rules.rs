@@ -20,7 +20,10 @@ pub(super) fn against(graph: &QnnGraph, node: &Node, soc: Soc) -> Vec<Reason> {
         let rank = tensor.dims.len();
         reasons.push(Reason::new(format!("`{}` has {rank} axes, {MAX_RANK} are taken", tensor.name)));
     }
-    if matches!(node.kind.as_str(), "MatMul" | "FullyConnected" | "Conv2d" | "DepthWiseConv2d") {
+    if matches!(
+        node.kind.as_str(),
+        "MatMul" | "FullyConnected" | "Conv2d" | "DepthWiseConv2d" | "TransposeConv2d"
+    ) {
         let (first, second) = (graph.tensor(node.inputs[0]), graph.tensor(node.inputs[1]));
         reasons.extend(against_product(&node.kind, first, second, soc));
     }

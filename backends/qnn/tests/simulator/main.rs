@@ -1,5 +1,5 @@
-//! Graphs on the simulator of Qualcomm's tensor processor. Where its libraries are not found every test is reported as
-//! ignored.
+//! Graphs on the simulator of Qualcomm's tensor processor. Where its libraries are not found, tests that need them are
+//! reported as ignored.
 //!
 //! The program is also the process that calls the libraries: with [`SERVE`] as its first argument it serves one task.
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         launcher: Launcher::this_program(&[SERVE]).expect("this program"),
     });
     let tests = convolution::TESTS.iter().chain(matrix::TESTS);
-    let lowering = lowering::TESTS.iter().map(|(name, test)| {
+    let portable = lowering::TESTS.iter().chain(matrix::PORTABLE).map(|(name, test)| {
         Trial::test(*name, move || {
             test();
             Ok(())
@@ -42,5 +42,5 @@ fn main() -> ExitCode {
         }
         Err(_) => Trial::test(*name, || Ok(())).with_ignored_flag(true),
     });
-    libtest_mimic::run(&arguments, trials.chain(lowering).collect()).exit_code()
+    libtest_mimic::run(&arguments, trials.chain(portable).collect()).exit_code()
 }

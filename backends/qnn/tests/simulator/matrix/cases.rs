@@ -214,6 +214,31 @@ fn products() -> Vec<Case> {
             LINEAR,
         )
         .only_16(),
+        // A product, and then a sum of what it stored: two roundings, in steps that differ.
+        case(
+            "conv, large bias",
+            conv(1, 1, 1),
+            vec![image(), weight(&[24, 3, 3, 16], Some(0), DType::I16), real(&[24], -90.0, 90.0)],
+            2.0 * LINEAR,
+        )
+        .only_16(),
+        case(
+            "conv_transpose",
+            ConvTranspose {
+                strides: vec![2; 2],
+                pads: vec![1; 4],
+                layout: DataLayout::Nhwc,
+                ..ConvTranspose::default()
+            },
+            vec![image(), weight(&[24, 4, 4, 16], None, DType::I8), bias(24)],
+            LINEAR,
+        ),
+        case(
+            "conv_transpose, by output",
+            ConvTranspose { strides: vec![2; 2], layout: DataLayout::Nhwc, ..ConvTranspose::default() },
+            vec![image(), weight(&[24, 2, 2, 16], Some(0), DType::I8)],
+            LINEAR,
+        ),
         case("matmul", MatMul, vec![rows(), weight(&[1, 32, 24], None, DType::I8)], LINEAR),
         case("matmul, by channel", MatMul, vec![x(&[16, 32]), weight(&[32, 24], Some(1), DType::I8)], LINEAR),
         case(
