@@ -1,16 +1,22 @@
 //! Models for Qualcomm's tensor processors: a folder with the graph in the forms that their tools and runtimes take.
 
+mod sdk;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use quad_frontends::data::safetensors::{SafeTensorsError, WriteError as SafeTensorsWriteError};
+use quad_frontends::onnx;
 use quad_ir::module::Module;
 use quad_ir::whole_file::WholeFile;
 use quad_qnn::emit::ep_context;
 use quad_qnn::emit::net_json::{self, NetJson};
-use quad_qnn::emit::package::{self, Package};
+use quad_qnn::emit::package::{self, Package, PortError};
 use quad_qnn::model::QnnGraph;
 use quad_qnn::native::{Native, NativeError};
+use quad_qnn::raise::{Form, RaiseError, raise};
 use quad_qnn::soc::Soc;
 use quad_qnn::table::{LowerErrors, Setting, lower};
 use serde::Serialize;
@@ -23,6 +29,7 @@ const DLC: &str = "model.dlc";
 const EP_CONTEXT: &str = "model.onnx";
 const NET_JSON: &str = "model_net.json";
 const WEIGHTS: &str = "weights";
+const QDQ: &str = "model.qdq.onnx";
 
 /// A folder that lacks its page still.
 #[derive(Debug)]
@@ -57,6 +64,21 @@ pub enum EmitError {
         /// The chip that was asked for.
         wanted: Soc,
     },
+    /// The graph has no form in operations of ONNX.
+    #[error(transparent)]
+    Raise(#[from] RaiseError),
+    /// An ONNX model could not be written.
+    #[error(transparent)]
+    Onnx(#[from] Box<onnx::WriteError>),
+    /// Slots in the folder could not be read.
+    #[error(transparent)]
+    Slots(#[from] SafeTensorsError),
+    /// Slots in the folder are not what the page says.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Numbers of an adapter could not be written.
+    #[error(transparent)]
+    Numbers(#[from] SafeTensorsWriteError),
     /// A description could not be put into words.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -70,8 +92,8 @@ pub enum EmitError {
     },
 }
 
-/// Writes the graph of `module` that runs, made legal for `soc`, into the folder `out`: text form and constants always, what
-/// the libraries make where there are any. [`Folder::publish`] is to follow.
+/// Writes the graph of `module` that runs, made legal for `soc`, into the folder `out`: text form with constants, ONNX models
+/// and encodings always, what the libraries make where there are any. [`Folder::publish`] is to follow.
 pub fn write(out: &Path, module: &Module, soc: Soc, native: Option<&Native>) -> Result<Folder, EmitError> {
     let graph = module.main().ok_or(PackedError::NoMain)?;
     let lowered = lower(graph, Setting { soc })?;
@@ -80,6 +102,8 @@ pub fn write(out: &Path, module: &Module, soc: Soc, native: Option<&Native>) -> 
     let weights = out.join(WEIGHTS);
     fs::create_dir_all(&weights).map_err(|error| EmitError::Io { path: weights, error })?;
     folder.write_text(out, &lowered.graph)?;
+    folder.write_qdq(out, &lowered.graph)?;
+    sdk::write(out, &lowered.graph, &mut folder)?;
     if let Some(native) = native {
         folder.write_native(out, &lowered.graph, soc, native)?;
     }
@@ -92,8 +116,10 @@ impl Folder {
         self.page.files.insert(what.into(), file.into());
     }
 
-    /// Writes the page, which comes last: where it is, everything that it names is. Gives the names of all files.
+    /// Writes adapters that were [added](Self::add) as `adapter NAME` in the words of the SDK, and the page, which comes last:
+    /// where it is, everything that it names is. Gives the names of all files.
     pub fn publish(self, out: &Path) -> Result<Vec<String>, EmitError> {
+        sdk::write_adapters(out, &self.page)?;
         write_file(&out.join(package::FILE), &json(&self.page)?)?;
         Ok(self.page.files.into_values().chain([package::FILE.to_owned()]).collect())
     }
@@ -106,6 +132,14 @@ impl Folder {
         }
         self.add("net_json", NET_JSON);
         self.add("weights", WEIGHTS);
+        Ok(())
+    }
+
+    /// The quantized model in ONNX, for ONNX Runtime on the CPU and with its provider for QNN.
+    fn write_qdq(&mut self, out: &Path, graph: &QnnGraph) -> Result<(), EmitError> {
+        let raised = raise(graph, Form::Qdq, &BTreeSet::new())?;
+        onnx::write(&raised.graph, &out.join(QDQ)).map_err(Box::new)?;
+        self.add("qdq_onnx", QDQ);
         Ok(())
     }
 
