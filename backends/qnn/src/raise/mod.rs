@@ -179,7 +179,9 @@ impl<'q> Raising<'q> {
             // A file has one name for a value and the output that it is.
             let named = self.graph.value(value).name().cloned();
             let noted = self.encodings.iter_mut().find(|noted| named.as_deref() == Some(noted.name.as_str()));
-            noted.into_iter().for_each(|noted| noted.name.clone_from(&tensor.name));
+            if let Some(noted) = noted {
+                noted.name.clone_from(&tensor.name);
+            }
             outputs.push(Output { name: tensor.name.as_str().into(), value });
         }
         self.graph.set_outputs(outputs)?;
