@@ -4,15 +4,20 @@
 //! notes beside the result.
 
 pub mod adapters;
+pub mod bundle;
+pub mod cache;
 pub mod calibrate;
 pub mod emit;
 pub mod frozen;
+pub mod job;
 pub mod lifted;
 pub mod limits;
+pub mod lock;
 pub mod model;
 pub mod packed;
 pub mod quantized;
 pub mod report;
 pub mod samples;
+pub mod stages;
 pub mod statistics;
 pub mod targets;

@@ -1,6 +1,7 @@
 //! Opens and writes models of every format. The extension decides which one a file is in.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -115,6 +116,12 @@ fn unfolded(module: &Module) -> Result<Cow<'_, Module>, WriteError> {
     let pipeline = Pipeline::parse("unfold-quant", &Registry::standard())?;
     runner::run(&pipeline, &mut module, &RunOptions::default(), &mut []).map_err(Box::new)?;
     Ok(Cow::Owned(module))
+}
+
+/// Bytes of all weights that nodes of `graph` are, each once.
+pub fn weight_bytes(graph: &Graph) -> u64 {
+    let weights: BTreeSet<_> = graph.nodes().filter_map(|node| node.results().next()?.weight()).collect();
+    weights.into_iter().filter_map(|weight| graph.weights().ty(weight)?.byte_len()).sum()
 }
 
 /// The graph of `module`, opened from `path`, that runs.

@@ -61,6 +61,17 @@ pub fn digest(module: &Module) -> Result<String, PackedError> {
 
 /// Writes the slots of `filled`, made for `module` of `sources`.
 pub fn write(path: &Path, module: &Module, filled: &Filled, sources: &str) -> Result<(), PackedError> {
+    write_for(path, &digest(module)?, filled, sources, &[])
+}
+
+/// Writes the slots of `filled`, made for the model with the digest `model` of `sources`, and the metadata `more`.
+pub fn write_for(
+    path: &Path,
+    model: &str,
+    filled: &Filled,
+    sources: &str,
+    more: &[(&str, &str)],
+) -> Result<(), PackedError> {
     let clipped: BTreeMap<&str, f64> = filled
         .clipping
         .iter()
@@ -68,12 +79,13 @@ pub fn write(path: &Path, module: &Module, filled: &Filled, sources: &str) -> Re
         .map(|slot| (&*slot.slot, slot.share()))
         .collect();
     let clipped = serde_json::to_string(&clipped).unwrap_or_default();
-    let metadata = BTreeMap::from([
-        (MODEL.to_owned(), digest(module)?),
+    let mut metadata = BTreeMap::from([
+        (MODEL.to_owned(), model.to_owned()),
         (SOURCES.to_owned(), sources.to_owned()),
         (CLIPPED.to_owned(), clipped),
         ("format".to_owned(), "pt".to_owned()),
     ]);
+    metadata.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     Ok(safetensors::write(path, &filled.slots, &metadata)?)
 }
 

@@ -71,7 +71,7 @@ fn failed(error: RunError) -> LegalizeError {
 }
 
 /// The names of symbolic sizes of inputs.
-fn symbols(module: &Module) -> BTreeSet<String> {
+pub fn symbols(module: &Module) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for graph in &module.graphs {
         let dims = graph.inputs().flat_map(|input| input.ty().shape.iter().cloned().collect::<Vec<_>>());

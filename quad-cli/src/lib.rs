@@ -31,8 +31,8 @@ use quad_build::{adapters, frozen, lifted, model, packed, samples, statistics};
 use quad_passes::registry::Registry;
 
 use commands::{
-    adapter, bisect, calibrate, check, compare, completions, conformance, convert, explain, inspect, lora,
-    man, opt, passes, profile, qss, quantize, reduce, run, sweep,
+    adapter, bisect, build, bundle, calibrate, check, compare, completions, conformance, convert, explain,
+    inspect, lora, man, new, opt, passes, profile, qss, quantize, reduce, run, sweep,
 };
 
 /// A compiler for diffusion models with LoRA adapters.
@@ -63,6 +63,9 @@ enum Command {
     QnnNative(qnn::Arguments),
     Calibrate(calibrate::Arguments),
     Quantize(quantize::Arguments),
+    New(new::Arguments),
+    Build(build::Arguments),
+    Bundle(bundle::Arguments),
     Qss(qss::Arguments),
     Sweep(sweep::Arguments),
     Completions(completions::Arguments),
@@ -109,6 +112,9 @@ pub fn run(
         Command::QnnNative(_) => Ok(exit::Outcome::Done),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
+        Command::New(arguments) => new::run(&arguments),
+        Command::Build(arguments) => build::run(&arguments),
+        Command::Bundle(arguments) => bundle::run(&arguments),
         Command::Qss(arguments) => qss::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

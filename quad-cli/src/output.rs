@@ -21,6 +21,12 @@ pub(crate) fn warning(text: &str) {
     let _ = writeln!(Plain(io::stderr()), "warning: {text}");
 }
 
+/// Tells how far something is.
+pub(crate) fn line(text: &str) {
+    // Without a place to print to there is nobody to tell.
+    let _ = writeln!(Plain(io::stderr()), "{text}");
+}
+
 /// Tells something worth knowing beside the results.
 pub(crate) fn note(text: &str) {
     // Without a place to print to there is nobody to tell.

@@ -1,5 +1,6 @@
 //! A progress bar for whoever watches: only on a terminal, and only when there is something to wait for.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// The beginning of work that `label` describes.
-    pub(crate) fn new(label: &'static str) -> Self {
+    pub(crate) fn new(label: impl Into<Cow<'static, str>>) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         // The template is a constant; a wrong one would only cost the looks.
         if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:40}] {pos} of {len}, {eta} left") {

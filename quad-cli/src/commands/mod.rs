@@ -2,6 +2,8 @@
 
 pub(crate) mod adapter;
 pub(crate) mod bisect;
+pub(crate) mod build;
+pub(crate) mod bundle;
 pub(crate) mod calibrate;
 pub(crate) mod check;
 pub(crate) mod compare;
@@ -12,6 +14,7 @@ pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod lora;
 pub(crate) mod man;
+pub(crate) mod new;
 pub(crate) mod opt;
 pub(crate) mod passes;
 mod pipeline;

@@ -1,6 +1,6 @@
 //! `quad quantize`: puts a profile into effect.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     let frozen = freeze(&arguments.model, &arguments.adapter, &arguments.allow_unused)?;
     let mut module = frozen.module;
-    let bytes_before = weight_bytes(main(&module, arguments)?);
+    let bytes_before = model::weight_bytes(main(&module, arguments)?);
     let report = quantized::quantize(&mut module, &frozen.digest, &profile, form.of_graph())
         .map_err(Failure::input)?;
     let graph = main(&module, arguments)?;
@@ -122,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         model: None,
         report,
         bytes_before,
-        bytes_after: weight_bytes(graph),
+        bytes_after: model::weight_bytes(graph),
         slot_bytes: slot_bytes(graph),
         without_pack: format == Format::Onnx && module.graph(PACK).is_some(),
     };
@@ -154,12 +154,6 @@ fn form(format: Format, given: Option<QuantForm>) -> Result<QuantForm, Failure> 
 
 fn main<'m>(module: &'m Module, arguments: &Arguments) -> Result<&'m Graph, Failure> {
     model::main_graph(module, &arguments.model).map_err(Failure::input)
-}
-
-/// Bytes of all weights that nodes of `graph` are, each once.
-fn weight_bytes(graph: &Graph) -> u64 {
-    let weights: BTreeSet<_> = graph.nodes().filter_map(|node| node.results().next()?.weight()).collect();
-    weights.into_iter().filter_map(|weight| graph.weights().ty(weight)?.byte_len()).sum()
 }
 
 /// Bytes of all inputs of `graph` that an adapter fills.
