@@ -115,6 +115,8 @@ pub struct Frozen {
     pub adapters: Vec<(String, NamedTensors)>,
     /// What it takes for no adapter.
     pub base: NamedTensors,
+    /// The passes that ran, in their order, with how many changes each made.
+    pub changes: Vec<(String, usize)>,
     /// What is worth knowing.
     pub notes: Vec<String>,
 }
@@ -149,14 +151,14 @@ pub fn freeze(path: &Path, given: &[Named], freezing: &Freezing) -> Result<Froze
         .map(|file| file.as_ref().map(|file| packed::slots(file, &prepared.module)).transpose())
         .collect();
     let packed = packed?;
-    lower(pipeline, &mut prepared.module)?;
+    let changes = lower(pipeline, &mut prepared.module)?;
     let adapters = bind(&prepared, given, packed)?;
     let base = adapters::bind(&prepared, [])?;
     let module = prepared.module;
     // Printing reads every weight, so it is done once.
     let text = text::print_graph(model::main_graph(&module, path)?)?;
     let (digest, pipeline) = (digest::of_text(&text), pipeline.to_owned());
-    Ok(Frozen { module, digest, pipeline, text, adapters, base, notes })
+    Ok(Frozen { module, digest, pipeline, text, adapters, base, changes, notes })
 }
 
 /// Names are how adapters are told apart.
@@ -192,11 +194,12 @@ fn prepare(
 }
 
 /// Runs the pipeline that the text `pipeline` is.
-fn lower(pipeline: &str, module: &mut Module) -> Result<(), FreezeError> {
+fn lower(pipeline: &str, module: &mut Module) -> Result<Vec<(String, usize)>, FreezeError> {
     let pipeline = Pipeline::parse(pipeline, &Registry::standard())?;
-    runner::run(&pipeline, module, &RunOptions::default(), &mut []).map_err(Box::new)?;
+    let report = runner::run(&pipeline, module, &RunOptions::default(), &mut []).map_err(Box::new)?;
     module.graphs.iter_mut().for_each(|graph| drop(graph.compact()));
-    Ok(())
+    let changed = report.passes.into_iter().filter(|pass| pass.changes > 0);
+    Ok(changed.map(|pass| (pass.pass, pass.changes)).collect())
 }
 
 /// The slots of each adapter: those that are `packed` already, and those that are made of the others.

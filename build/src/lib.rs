@@ -15,6 +15,7 @@ pub mod limits;
 pub mod lock;
 pub mod model;
 pub mod packed;
+pub mod prelude;
 pub mod quantized;
 pub mod report;
 pub mod samples;

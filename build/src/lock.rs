@@ -21,7 +21,7 @@ use crate::stages::Built;
 pub const FOLDER: &str = "quad.lock";
 
 /// Lines of a difference that are shown.
-const LINES: usize = 60;
+const LINES: usize = 40;
 /// What is looked for in the time of a short wait may be longer than need be.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -67,7 +67,10 @@ fn files(built: &Built, output: &Path) -> BTreeMap<String, PathBuf> {
 pub fn compare(folder: &Path, built: &Built, output: &Path) -> Result<Vec<Difference>, LockError> {
     let mut differences = Vec::new();
     let wanted = files(built, output);
-    for (file, path) in &wanted {
+    // What says most in the fewest lines comes first.
+    let mut order: Vec<(&String, &PathBuf)> = wanted.iter().collect();
+    order.sort_by_key(|(file, _)| (file.ends_with(GRAPH), file.as_str() == MANIFEST));
+    for (file, path) in order {
         let new = fs::read_to_string(path).map_err(at(path))?;
         let locked = folder.join(file);
         let old = match fs::read_to_string(&locked) {

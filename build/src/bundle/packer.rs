@@ -15,8 +15,8 @@ use crate::adapters::{self, AdapterFailure, Prepared, Rank, Settings};
 use crate::packed;
 use crate::stages::TargetFacts;
 
-/// The key under which a packed adapter names the profile that it was packed by.
-const PROFILE_KEY: &str = "quad.profile";
+/// The key under which a packed adapter names the encodings that it was packed by.
+const ENCODINGS_KEY: &str = "quad.encodings";
 /// The key under which it names the adapter that it was made of, by a digest of its contents.
 const SOURCE_KEY: &str = "quad.source";
 
@@ -27,7 +27,7 @@ pub struct Packer {
     /// What names the model in packed adapters.
     digest: String,
     /// What names its encodings.
-    profile: String,
+    encodings: String,
 }
 
 /// What was cut off of an adapter.
@@ -57,7 +57,11 @@ impl Packer {
         let main = graph::read(text.strip_prefix("quad 1\n\n").unwrap_or(&text))?;
         let pack = text::read_files(&folder.join(PACK_FILE))?;
         let graphs = std::iter::once(main).chain(pack.graphs).collect();
-        Ok(Self { module: Module { graphs }, digest: facts.model.clone(), profile: facts.profile.clone() })
+        Ok(Self {
+            module: Module { graphs },
+            digest: facts.model.clone(),
+            encodings: facts.encodings.clone(),
+        })
     }
 
     /// Packs the adapter at `path`, whose contents have the digest `source`, into the file `out`, under the name `name`.
@@ -79,7 +83,7 @@ impl Packer {
         notes.append(&mut prepared.notes);
         let filled = adapters::fill(&prepared, [(0, 1.0)])?;
         let sources = format!("{name}=1");
-        let more = [(PROFILE_KEY, self.profile.as_str()), (SOURCE_KEY, source)];
+        let more = [(ENCODINGS_KEY, self.encodings.as_str()), (SOURCE_KEY, source)];
         packed::write_for(out, &self.digest, &filled, &sources, &more)?;
         let cut = filled.clipping.iter().filter(|slot| slot.clipped > 0);
         Ok(Packing {

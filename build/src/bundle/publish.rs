@@ -5,9 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use quad_quantize::profile::scores::Scores;
-
 use super::manifest::FORMAT;
+use super::summary::Shown;
 use super::{
     ADAPTERS, AdapterPage, BundleError, FileEntry, MANIFEST, Manifest, REPORT, SourcePage, TargetPage, at,
 };
@@ -18,7 +17,8 @@ use crate::stages::{Figures, FrozenFacts, Made, PACKED, Slots, Sources};
 /// What is to be in a bundle.
 pub(crate) struct Contents {
     manifest: Manifest,
-    scores: Option<Scores>,
+    /// What the report shows and the manifest does not have.
+    pub(crate) report: Shown,
     /// Where files are, by their paths in the bundle.
     files: BTreeMap<String, PathBuf>,
 }
@@ -45,7 +45,7 @@ fn named(path: &Path, digest: &str) -> SourcePage {
 
 impl Contents {
     /// What `job` comes to, without a target yet.
-    pub(crate) fn new(job: &Job, frozen: &FrozenFacts, sources: &Sources, scores: Option<Scores>) -> Self {
+    pub(crate) fn new(job: &Job, frozen: &FrozenFacts, sources: &Sources) -> Self {
         let adapters = job
             .adapters
             .iter()
@@ -62,7 +62,8 @@ impl Contents {
             targets: BTreeMap::new(),
             files: BTreeMap::new(),
         };
-        Self { manifest, scores, files: BTreeMap::new() }
+        let report = Shown { passes: frozen.changes.clone(), ..Shown::default() };
+        Self { manifest, report, files: BTreeMap::new() }
     }
 
     /// Adds what became of `target`.
@@ -95,18 +96,19 @@ impl Contents {
 
     /// Puts the bundle at `output`, over one that is there. Whether it was written: one with the same contents is left.
     pub(crate) fn publish(mut self, output: &Path, cache: &Cache) -> Result<(Manifest, bool), BundleError> {
-        let report = super::summary::report(&self.manifest, self.scores.as_ref()).html()?;
+        let report = super::summary::report(&self.manifest, &self.report).html()?;
         for (file, path) in &self.files {
             let bytes = fs::metadata(path).map_err(at(path))?.len();
             self.manifest.files.insert(file.clone(), FileEntry { bytes, digest: cache.digest(path)? });
         }
         let digest = blake3::hash(report.as_bytes()).to_hex()[..32].to_owned();
         self.manifest.files.insert(REPORT.to_owned(), FileEntry { bytes: report.len() as u64, digest });
+        let part = beside(output, "part");
+        // What a build left that was cut off.
+        cache::remove(&part).map_err(at(&part))?;
         if self.is_there(output, cache) {
             return Ok((self.manifest, false));
         }
-        let part = beside(output, "part");
-        cache::remove(&part).map_err(at(&part))?;
         fs::create_dir_all(&part).map_err(at(&part))?;
         let written = self.write(&part, &report).and_then(|()| swap(&part, output).map_err(at(output)));
         if written.is_err() {

@@ -31,10 +31,8 @@ pub(crate) struct FrozenFacts {
     pub(crate) digest: String,
     /// The passes that made it.
     pub(crate) pipeline: String,
-    /// Bytes of the weights of `@main`.
-    pub(crate) weights: u64,
-    /// Nodes of `@main`.
-    pub(crate) nodes: usize,
+    /// Passes in the order in which they ran, with the changes that they made.
+    pub(crate) changes: Vec<(String, usize)>,
 }
 
 /// Digests of what was given.
@@ -119,12 +117,10 @@ pub(super) fn freeze(run: &Runner<'_>) -> Result<FrozenStage, BuildError> {
             )
             .into());
         }
-        let main = model::main_graph(&frozen.module, &job.model)?;
         let facts = FrozenFacts {
             digest: frozen.digest,
             pipeline: frozen.pipeline,
-            weights: model::weight_bytes(main),
-            nodes: main.nodes().count(),
+            changes: frozen.changes,
         };
         text::write_files(&place.folder.join(MODULE), &frozen.module)?;
         fs::write(place.folder.join(GRAPH), frozen.text)?;

@@ -12,6 +12,7 @@
 
 mod calibrate;
 mod freeze;
+mod look;
 mod profile;
 mod runner;
 mod score;
@@ -153,17 +154,28 @@ fn build_here(job: &Job, options: &Options, observer: &dyn Observer) -> Result<B
     }
     let calibrated = calibrate::Calibrated::new(&run, &frozen, taken)?;
     let scores = score::scores(&run, &frozen, &calibrated)?;
-    let mut contents = Contents::new(job, &frozen.facts, &frozen.sources, scores.clone());
+    let mut contents = Contents::new(job, &frozen.facts, &frozen.sources);
+    contents.report.scores.clone_from(&scores);
     let mut poor = Vec::new();
-    for target in &job.targets {
+    for (index, target) in job.targets.iter().enumerate() {
         let profile = profile::profile(&run, &frozen, &calibrated, &target.rules, scores.as_ref())?;
         let made = target::target(&run, &frozen, target, &profile)?;
         let mut packed = BTreeMap::new();
         for name in job.adapters.keys() {
             let slots = verify::pack(&run, &made, name)?;
-            let figures = verify::verify(&run, &frozen, &calibrated, &made, name, &slots)?;
+            let (figures, verified) = verify::verify(&run, &frozen, &calibrated, &made, name, &slots)?;
             poor.extend(figures.poor(job, name, target.kind));
             packed.insert(name.clone(), (slots, figures));
+            // Of one target, so that images stay few.
+            if index == 0 {
+                contents.report.pictures.extend(look::pictures(&verified, name, target.kind.name()));
+            }
+        }
+        if let Some(separate) = look::separate(&run, &frozen, target, &profile)? {
+            contents.report.separate.insert(target.kind.name(), separate);
+        }
+        if let (0, Some(first)) = (index, job.adapters.keys().next()) {
+            contents.report.layers = look::layers(&run, &frozen, &calibrated, &profile, first)?;
         }
         contents.add(target, &made, packed)?;
     }

@@ -16,7 +16,7 @@ use quad_passes::registry::Registry;
 use quad_qnn::native::{Libraries, Native, NotFound, Places};
 use quad_qnn::soc::Soc;
 use quad_qnn::target::Qnn;
-use quad_quantize::profile::Profile;
+use quad_quantize::profile::{Anchor, Profile};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -43,8 +43,8 @@ const FACTS: &str = "facts.json";
 pub struct TargetFacts {
     /// A digest of the graph that runs, which packed adapters name.
     pub model: String,
-    /// A digest of the profile.
-    pub profile: String,
+    /// A digest of the encodings of the profile, which packed adapters name: not of why they are these.
+    pub encodings: String,
     /// Whose encodings all share, and why.
     pub anchor: (String, String),
     /// The model, by its name in the folder of the target.
@@ -136,7 +136,7 @@ impl Writer<'_, '_> {
         };
         let facts = TargetFacts {
             model: packed::digest(&module)?,
-            profile: cache::hash(&files.join(PROFILE))?,
+            encodings: encodings_digest(&profile),
             anchor: (profile.anchor.choice.clone(), profile.anchor.reason.clone()),
             file: emitted.file,
             bytes: emitted.bytes,
@@ -262,6 +262,12 @@ impl Writer<'_, '_> {
         }
         Ok(Emitted { file: file.to_owned(), bytes, operators })
     }
+}
+
+/// A digest of the encodings of `profile`, whichever adapters they were chosen among.
+fn encodings_digest(profile: &Profile) -> String {
+    let plain = Profile { anchor: Anchor::default(), ..profile.clone() };
+    quad_quantize::digest::of_text(&plain.to_text())
 }
 
 fn libraries(target: &TargetJob) -> Result<Libraries, NotFound> {

@@ -18,7 +18,7 @@ use super::calibrate::{Calibrated, data};
 use super::freeze::FrozenStage;
 use super::runner::{Runner, read};
 use super::target::{MODULE, Made};
-use super::{BuildError, Failed};
+use super::{BuildError, Failed, look};
 use crate::bundle::{Packer, Packing};
 use crate::cache::Product;
 use crate::job::{Job, TargetKind};
@@ -90,7 +90,7 @@ pub(super) fn verify(
     made: &Made,
     name: &str,
     slots: &Slots,
-) -> Result<Figures, BuildError> {
+) -> Result<(Figures, Product), BuildError> {
     let expected = expected(run, frozen, calibrated, name)?;
     let (job, data_digest) = (run.job, &frozen.sources.data[name]);
     let inputs = json!({
@@ -114,11 +114,14 @@ pub(super) fn verify(
             packing: slots.packing.clone(),
             ..compare(&expected, &found, job)?
         };
+        if let (Some(expected), Some(found)) = (expected.first(), found.first()) {
+            look::write_pictures(place.folder, expected, found, job)?;
+        }
         place.write(FIGURES, &figures)
     })?;
     let figures: Figures = Runner::reading("verify", read(&product, FIGURES))?;
     if figures.effect > 0.0 {
-        return Ok(figures);
+        return Ok((figures, product));
     }
     Err(BuildError::NoEffect { adapter: name.to_owned(), target: made.kind.name() })
 }

@@ -12,6 +12,9 @@ use quad_ir::ops::source::Binding;
 use quad_ir::tensor::{Narrowing, Tensor, TensorError};
 use quad_ir::types::Dim;
 
+/// Arrays that a message names.
+const SHOWN: usize = 8;
+
 /// The run inputs of a graph for any number of samples.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
@@ -117,7 +120,10 @@ pub enum SampleError {
 impl Samples {
     /// Adds the samples that `arrays`, the contents of one file, hold for the inputs of `graph` that every run gives.
     pub fn add(&mut self, graph: &Graph, arrays: NamedTensors) -> Result<(), SampleError> {
-        let given: Vec<String> = arrays.keys().map(|name| format!("`{name}`")).collect();
+        let mut given: Vec<String> = arrays.keys().take(SHOWN).map(|name| format!("`{name}`")).collect();
+        if let Some(more) = arrays.len().checked_sub(SHOWN + 1) {
+            given.push(format!("{} more", more + 1));
+        }
         let mut columns = Vec::new();
         let mut arrays = arrays;
         for input in run_inputs(graph) {
