@@ -1,22 +1,13 @@
 #!/usr/bin/env bash
-# Freezes and quantizes a small trained diffusion UNet once, for four LoRA adapters that were trained apart: calibrates it with
-# each, scores how sensitive each is, makes one profile for all, and runs the one quantized graph with every adapter. Each
-# result is compared with what PyTorch computed in floats.
+# Builds a bundle of a small trained diffusion UNet with three LoRA adapters for LiteRT, NeuroPilot, QNN and ONNX: calibrates it
+# with each adapter, measures whose encodings all should share, quantizes it once, packs each adapter for each target, and proves
+# each against the model in full precision. Then adds a fourth adapter to the finished bundle, without the model.
 # Usage: ./demo.sh [DIRECTORY FOR THE RESULTS]   Needs Rust and a C compiler; nothing is downloaded but crates.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 testbed=tests/fixtures/testbed
-model=$testbed/models/base.legacy17.onnx
-data=tests/fixtures/demo
-tasks=(inpaint edge deblur relight)
 out=${1:-target/demo}
-
-adapters=() samples=()
-for task in "${tasks[@]}"; do
-  adapters+=(--adapter "$task=$testbed/lora/$task")
-  samples+=(--data "$task=$testbed/data/$task.calib.safetensors")
-done
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -25,42 +16,16 @@ cargo build --release --locked --package quad-cli
 quad=${CARGO_TARGET_DIR:-target}/release/quad
 mkdir -p "$out"
 
-step "four adapters: quad adapter inspect"
-"$quad" adapter inspect "${tasks[@]/#/$testbed/lora/}"
+step "the bundle: quad build $testbed/quad.toml"
+"$quad" build "$testbed/quad.toml" -o "$out/bundle"
 
-step "their weights become inputs of one graph, in the form that NPUs take: quad lora expose, quad opt"
-"$quad" lora expose "$model" "${adapters[@]}" -o "$out/exposed.quad"
-"$quad" opt "$out/exposed.quad" -p frozen -o "$out/float.quad"
+step "an adapter that comes later: quad bundle add-adapter"
+"$quad" bundle add-adapter "$out/bundle" "relight=$testbed/lora/relight" --replace
 
-step "what values are like with each adapter: quad calibrate"
-"$quad" calibrate "$out/float.quad" "${adapters[@]}" "${samples[@]}" -o "$out/statistics.safetensors"
+step "is every file as the page says: quad bundle verify"
+"$quad" bundle verify "$out/bundle"
 
-step "whose encodings all could share: quad qss"
-"$quad" qss "$out/float.quad" "${adapters[@]}" "${samples[@]}" --samples 8 --peak 2 \
-  --stats "$out/statistics.safetensors" -o "$out/scores.json" --plot "$out/scores.svg"
+step "what is in it: quad bundle inspect"
+"$quad" bundle inspect "$out/bundle"
 
-step "one encoding for each value, whatever the adapter: quad profile make"
-"$quad" profile make "$out/statistics.safetensors" --anchor auto --scores "$out/scores.json" --precision w8a16 \
-  -o "$out/profile.json"
-
-step "the frozen graph with quantized weights, and the same for ONNX Runtime: quad quantize"
-"$quad" quantize "$out/float.quad" --profile "$out/profile.json" -o "$out/frozen.quad"
-"$quad" quantize "$out/float.quad" --profile "$out/profile.json" -o "$out/frozen.onnx"
-
-step "does an adapter fit the frozen encodings: quad adapter check"
-"$quad" adapter check "$out/profile.json" "$testbed/lora/edge" --model "$out/float.quad"
-
-for task in "${tasks[@]}"; do
-  step "adapter $task in the graph before quantization, beside PyTorch"
-  "$quad" run "$out/float.quad" --adapter "$testbed/lora/$task" \
-    --inputs "$data/$task.inputs.npz" --outputs "$out/$task.float.npz"
-  "$quad" compare "$out/$task.float.npz" "$data/$task.expected.npz" --atol 1e-4 --rtol 0
-
-  step "adapter $task in the quantized graph, beside PyTorch in floats"
-  "$quad" adapter pack "$out/frozen.quad" "$testbed/lora/$task" -o "$out/$task.packed.safetensors"
-  "$quad" run "$out/frozen.quad" --adapter "$out/$task.packed.safetensors" \
-    --inputs "$data/$task.inputs.npz" --outputs "$out/$task.npz"
-  "$quad" compare "$out/$task.npz" "$data/$task.expected.npz" --atol 0.05 --rtol 0
-done
-
-step "one graph, one profile, four adapters: $out/frozen.quad"
+step "look at $out/bundle/report.html; ./walkthrough.sh takes the same steps one by one, against PyTorch"
