@@ -96,7 +96,7 @@ pub fn run(
     }
     exit::guarded(|| match arguments.command {
         Command::Inspect(arguments) => inspect::run(&arguments),
-        Command::Run(arguments) => run::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments, registry),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments, registry),

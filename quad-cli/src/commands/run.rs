@@ -3,14 +3,20 @@
 mod adapters;
 mod qnn;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::ValueEnum;
 use quad_build::limits::default_limit;
+use quad_build::targets::make_legal;
 use quad_frontends::data::{npz, pb};
 use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, ValueRef};
 use quad_ir::interpret::{Interpreter, NamedTensors, NamedTypes, RunError};
+use quad_litert::kernels::ReferenceKernels;
+use quad_litert::target::LiteRt;
+use quad_passes::registry::Registry;
 
 use crate::adapters::{Given, given};
 use crate::exit::{Failure, Outcome};
@@ -33,7 +39,8 @@ use adapters::Bound;
   quad run unet.onnx --inputs inputs.npz --outputs outputs.npz
   quad run model.onnx --inputs test_data_set_0 --outputs outputs.npz --max-memory 8G --time
   quad run unet.onnx --adapter style.safetensors --inputs inputs.npz --outputs outputs.npz
-  quad run unet.quad --adapter a.safetensors=0.7 --adapter b/=0.3 --inputs inputs.npz --outputs outputs.npz")]
+  quad run unet.quad --adapter a.safetensors=0.7 --adapter b/=0.3 --inputs inputs.npz --outputs outputs.npz
+  quad run quantized.quad --kernels litert --inputs inputs.npz --outputs outputs.npz")]
 pub(crate) struct Arguments {
     /// The model, .onnx or .quad, or a folder that `quad convert --target qnn` wrote.
     model: PathBuf,
@@ -56,12 +63,23 @@ pub(crate) struct Arguments {
     /// default 256M and 32 times the bytes of weights and inputs.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_memory: Option<u64>,
+    /// Compute as the reference kernels of this runtime do, to the bit where they compute with stored integers. The passes of
+    /// its target run first.
+    #[arg(long, value_enum, value_name = "RUNTIME")]
+    kernels: Option<Runtime>,
     /// The folder of Qualcomm's QNN libraries, for a folder that `quad convert --target qnn` wrote.
     #[arg(long, value_name = "FOLDER")]
     qnn_libs: Option<PathBuf>,
     /// Print how long reading and running took.
     #[arg(long)]
     time: bool,
+}
+
+/// A runtime whose kernels are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Runtime {
+    /// LiteRT.
+    Litert,
 }
 
 /// A run did not finish.
@@ -82,15 +100,23 @@ enum RunFailure {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome, Failure> {
     if qnn::is_package(&arguments.model) {
+        if arguments.kernels.is_some() {
+            let why =
+                "--kernels is for graphs, and the folder has a model for the simulator of another runtime";
+            return Err(Failure::message(format!("`{}`: {why}", arguments.model.display())));
+        }
         return qnn::run(arguments);
     }
     let started = Instant::now();
     let module = model::open(&arguments.model).map_err(Failure::input)?;
     let base = arguments.base.as_deref();
-    let Bound { module, slots, notes } =
+    let Bound { mut module, slots, mut notes } =
         adapters::bind(module, &arguments.adapter, &arguments.allow_unused, base)?;
+    if arguments.kernels.is_some() {
+        make_legal(&mut module, &LiteRt, &BTreeMap::new(), registry, &mut notes)?;
+    }
     for note in notes {
         output::note(&note);
     }
@@ -101,7 +127,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let outputs = {
         let progress = Progress::new("running");
         let set = |done, total| progress.set(done, total);
-        Interpreter::new(graph).with_memory_limit(limit).with_progress(&set).run(&inputs)
+        let interpreter = Interpreter::new(graph).with_memory_limit(limit).with_progress(&set);
+        match arguments.kernels {
+            Some(Runtime::Litert) => interpreter.with_kernels(&ReferenceKernels).run(&inputs),
+            None => interpreter.run(&inputs),
+        }
     };
     let path = arguments.model.clone();
     let outputs = outputs.map_err(|source| {

@@ -1,7 +1,7 @@
 //! Sums, differences and products of two operands, and what is cut off at 0.
 
 use quad_ir::dtype::DType;
-use quad_ir::graph::NodeRef;
+use quad_ir::graph::{NodeRef, ValueRef};
 use quad_ir::tensor::Tensor;
 
 use super::fixed_point::Multiplier;
@@ -25,9 +25,13 @@ pub(super) fn sum(node: NodeRef<'_>, operands: &[Option<Tensor>], sign: i32) -> 
 /// `a * b`.
 pub(super) fn product(node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Computed {
     let [left, right, output] = encodings(node)?;
-    // The kernel forms the ratio in single precision.
-    let multiplier = Multiplier::of(f64::from(left.scale * right.scale / output.scale));
+    let multiplier = factor_of_product(left, right, output);
     pairs(node, operands, left, right, |a, b| output.saturated(multiplier.times((a * b) as i32)))
+}
+
+/// What steps of a product are in steps of `output`: a ratio that the kernel forms in single precision.
+pub(super) fn factor_of_product(left: Stored, right: Stored, output: Stored) -> Multiplier {
+    Multiplier::of(f64::from(left.scale * right.scale / output.scale))
 }
 
 /// `max(x, 0)`, in another encoding.
@@ -54,20 +58,14 @@ fn pairs(
     combine: impl Fn(i64, i64) -> i64,
 ) -> Computed {
     let (a, b) = (centered(operands, 0, left)?, centered(operands, 1, right)?);
-    let sizes = node.result().ty().shape.as_known()?;
-    let place = |name: &str, index: u64| -> Option<usize> {
-        let own = node.operand(name)?.ty().shape.as_known()?;
-        let (mut rest, mut place, mut step) = (index, 0, 1);
-        for axis in (0..sizes.len()).rev() {
-            let at = rest % sizes[axis];
-            rest /= sizes[axis];
-            let size = (axis + own.len()).checked_sub(sizes.len()).map_or(1, |axis| own[axis]);
-            place += if size == 1 { 0 } else { at * step };
-            step *= size;
-        }
-        Some(place as usize)
+    let known = |value: ValueRef<'_>| -> Option<Vec<usize>> {
+        Some(value.ty().shape.as_known()?.iter().map(|size| *size as usize).collect())
     };
-    let combined = (0..sizes.iter().product())
-        .map(|index| Some(combine(*a.get(place("a", index)?)?, *b.get(place("b", index)?)?)));
+    let sizes = known(node.result())?;
+    let (a_sizes, b_sizes) = (known(node.operand("a")?)?, known(node.operand("b")?)?);
+    let combined = (0..sizes.iter().product()).map(|index| {
+        let place = |own: &[usize]| super::broadcast_place(own, &sizes, index);
+        Some(combine(*a.get(place(&a_sizes))?, *b.get(place(&b_sizes))?))
+    });
     result(node, combined.collect::<Option<Vec<i64>>>()?)
 }

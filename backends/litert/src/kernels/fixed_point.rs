@@ -30,11 +30,23 @@ impl Multiplier {
         Self { mantissa: -self.mantissa, ..self }
     }
 
+    /// The factor divided by `count`, at least 1: the mantissa is divided, after it was shifted as far as `count` allows.
+    pub(super) fn over(self, count: u64) -> Self {
+        let shift = (count.max(1).ilog2() as i32).min(32).min(31 + self.shift).max(0);
+        let mantissa = (i64::from(self.mantissa) << shift) / count.max(1) as i64;
+        Self { mantissa: mantissa as i32, shift: self.shift - shift }
+    }
+
     /// `x` times the factor: the high half of the doubled product, rounded, then shifted and rounded once more.
     pub(super) fn times(self, x: i32) -> i32 {
         let left = self.shift.max(0) as u32;
         let high = doubled_high(x.wrapping_shl(left), self.mantissa);
         shifted_right(high, (-self.shift).max(0) as u32)
+    }
+
+    /// The least number whose product with the factor, at least 1, is not below `low`, of 31 bits and a shift to the left.
+    pub(super) fn least_within(self, low: i64) -> i64 {
+        -((-low) >> self.shift.max(0))
     }
 
     /// A sum of 64 bits times the factor, of which 15 bits are kept, rounded once.
@@ -48,7 +60,7 @@ impl Multiplier {
 }
 
 /// The upper 32 bits of `2 * a * b`, halves rounded up. The one product that does not fit is cut off.
-fn doubled_high(a: i32, b: i32) -> i32 {
+pub(super) fn doubled_high(a: i32, b: i32) -> i32 {
     if a == i32::MIN && b == i32::MIN {
         return i32::MAX;
     }
@@ -58,8 +70,8 @@ fn doubled_high(a: i32, b: i32) -> i32 {
     ((product + nudge) / (1 << 31)) as i32
 }
 
-/// `x / 2^exponent`, halves rounded away from zero.
-fn shifted_right(x: i32, exponent: u32) -> i32 {
+/// `x / 2^exponent`, halves rounded away from zero; the exponent is at most 31.
+pub(super) fn shifted_right(x: i32, exponent: u32) -> i32 {
     let mask = ((1i64 << exponent) - 1) as i32;
     let remainder = x & mask;
     let threshold = (mask >> 1) + i32::from(x < 0);
@@ -88,6 +100,13 @@ mod tests {
         assert_eq!([4, -4, 11, -12].map(|x| eighth.times(x)), [1, -1, 2, -2]);
         assert_eq!(Multiplier::of(4.0).times(-7), -28);
         assert_eq!(half.negated().times(10), -5);
+    }
+
+    #[test]
+    fn factors_are_divided() {
+        let third = Multiplier::of(1.0).over(3);
+        assert_eq!([3, 300, -301].map(|x| third.times(x)), [1, 100, -100]);
+        assert_eq!(Multiplier::of(0.25).over(1), Multiplier::of(0.25));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Convolutions and products: exact sums, scaled once.
 
 use quad_ir::dtype::DType;
-use quad_ir::graph::NodeRef;
+use quad_ir::graph::{NodeRef, ValueRef};
 use quad_ir::ops::Conv;
 use quad_ir::ops::layout::DataLayout;
 use quad_ir::tensor::Tensor;
@@ -27,7 +27,7 @@ pub(super) fn convolution(conv: &Conv, node: NodeRef<'_>, operands: &[Option<Ten
     if conv.layout != DataLayout::Nhwc || x.ty().rank() != 4 {
         return None;
     }
-    let sizes = |value: quad_ir::graph::ValueRef<'_>| -> Option<Vec<i64>> {
+    let sizes = |value: ValueRef<'_>| -> Option<Vec<i64>> {
         Some(value.ty().shape.as_known()?.iter().map(|size| *size as i64).collect())
     };
     let (from, kernel, to) = (sizes(x)?, sizes(w)?, sizes(y)?);
@@ -66,31 +66,29 @@ pub(super) fn convolution(conv: &Conv, node: NodeRef<'_>, operands: &[Option<Ten
     result(node, results)
 }
 
-/// A product of two activations.
+/// A product of two activations, or of one of 16 bits and a constant of 8. Batches are broadcast.
 pub(super) fn product(node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Computed {
     let (a, b) = (node.operand("a")?, node.operand("b")?);
     let (left, right, output) = (Stored::of(a)?, Stored::of(b)?, Stored::of(node.result())?);
-    if left.dtype != right.dtype {
-        return None;
-    }
-    let (a_sizes, b_sizes) = (a.ty().shape.as_known()?, b.ty().shape.as_known()?);
-    let rank = a_sizes.len();
-    // Batches that are broadcast are left to the reference semantics.
-    if rank < 2 || b_sizes.len() != rank || a_sizes[..rank - 2] != b_sizes[..rank - 2] {
-        return None;
-    }
-    let (rows, inner, columns) =
-        (a_sizes[rank - 2] as usize, a_sizes[rank - 1] as usize, b_sizes[rank - 1] as usize);
-    let batches = a_sizes[..rank - 2].iter().product::<u64>() as usize;
+    let known = |value: ValueRef<'_>| -> Option<Vec<usize>> {
+        Some(value.ty().shape.as_known()?.iter().map(|size| *size as usize).collect())
+    };
+    let (a_sizes, b_sizes, sizes) = (known(a)?, known(b)?, known(node.result())?);
+    let [.., rows, inner] = *a_sizes else { return None };
+    let columns = *b_sizes.last().filter(|_| b_sizes.len() > 1)?;
     let (a, b) = (centered(operands, 0, left)?, centered(operands, 1, right)?);
     // The product of the scales is rounded to single precision.
     let multiplier = Multiplier::of(f64::from(left.scale * right.scale) / f64::from(output.scale));
-    let mut results = Vec::with_capacity(batches * rows * columns);
-    for index in 0..batches * rows * columns {
+    let batches = sizes.len().checked_sub(2)?;
+    let of_batch = |own: &[usize], batch| super::broadcast_place(own, &sizes[..batches], batch);
+    let mut results = Vec::with_capacity(sizes.iter().product());
+    for index in 0..sizes.iter().product() {
         let (column, row, batch) = (index % columns, index / columns % rows, index / columns / rows);
-        let line = &a[(batch * rows + row) * inner..][..inner];
-        let sum: i64 =
-            line.iter().enumerate().map(|(k, a)| a * b[(batch * inner + k) * columns + column]).sum();
+        let a_start = (of_batch(&a_sizes[..a_sizes.len() - 2], batch) * rows + row) * inner;
+        let b_start = of_batch(&b_sizes[..b_sizes.len() - 2], batch) * inner * columns + column;
+        let line = a.get(a_start..)?.get(..inner)?;
+        let column = b.get(b_start..)?.iter().step_by(columns);
+        let sum: i64 = line.iter().zip(column).map(|(a, b)| a * b).sum();
         results.push(output.saturated(scaled(sum, multiplier, left)));
     }
     result(node, results)

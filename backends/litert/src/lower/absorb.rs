@@ -45,7 +45,7 @@ pub(super) fn behind_transpose(factor: ValueRef<'_>) -> Option<ValueRef<'_>> {
 }
 
 /// What is behind the root that `divisor` is, when it is part of the quotient that reads it.
-pub(super) fn behind_root(divisor: ValueRef<'_>) -> Option<ValueRef<'_>> {
+pub(crate) fn behind_root(divisor: ValueRef<'_>) -> Option<ValueRef<'_>> {
     let (node, _) = made_by::<Sqrt>(divisor)?;
     node.operand("x").filter(|_| is_root_below(node))
 }

@@ -32,8 +32,10 @@ use quad_ir::ops::OpKind;
 use quad_ir::weights::WeightError;
 use quad_passes::context::Place;
 
+pub(crate) use absorb::behind_root;
 pub use border::BorderError;
 pub use builder::Lowering;
+pub(crate) use quantized::{gate, is_in_floats};
 pub use rows::table;
 
 use crate::model::LiteRtModel;

@@ -12,8 +12,9 @@ use quad_ir::types::Quant;
 use quad_passes::pattern::is_constant;
 
 /// Whether `node` computes with real numbers though some of its operands or results are stored integers: a node with both is
-/// one, as the last of a normalization is. Layers are none: their kernels would be another, much slower, model.
-pub(super) fn is_in_floats(node: NodeRef<'_>) -> bool {
+/// one, as the last of a normalization is, and a sum that no kernel can scale. Layers are none: their kernels would be another,
+/// much slower, model.
+pub(crate) fn is_in_floats(node: NodeRef<'_>) -> bool {
     let kind = node.op().kind();
     if matches!(kind, OpKind::Conv | OpKind::MatMul | OpKind::Quantize | OpKind::Dequantize) {
         return false;
@@ -21,7 +22,22 @@ pub(super) fn is_in_floats(node: NodeRef<'_>) -> bool {
     let results = node.results().filter(|value| value.is_read() || value.is_output());
     let values: Vec<ValueRef<'_>> = node.operands().flatten().chain(results).collect();
     let is_real = |value: &ValueRef<'_>| value.ty().quant.is_none() && value.ty().dtype.is_float();
-    values.iter().any(is_real) && values.iter().any(|value| value.ty().quant.is_some())
+    values.iter().any(|value| value.ty().quant.is_some())
+        && (values.iter().any(is_real) || is_sum_beyond_scaling(node))
+}
+
+/// Whether a step of an operand of the sum `node` is so many steps of its result that the kernel, which shifts operands to the
+/// left and scales down, has nothing left to scale down: it ends the process. So does a range of zeros alone, whose scale is 1,
+/// beside numbers.
+fn is_sum_beyond_scaling(node: NodeRef<'_>) -> bool {
+    let scale = |value: Option<ValueRef<'_>>| Some(value?.ty().quant.as_deref()?.scales.first()?.get());
+    let of_sum = matches!(node.op().kind(), OpKind::Add | OpKind::Sub).then(|| {
+        let (a, b) = (scale(node.operand("a"))?, scale(node.operand("b"))?);
+        let shift = if node.result().ty().dtype == DType::I16 { 15 } else { 20 };
+        let ratio = f64::from(2.0 * a.max(b)) / f64::from(scale(Some(node.result()))?);
+        Some(ratio >= f64::from(1 << shift))
+    });
+    of_sum.flatten().unwrap_or(false)
 }
 
 /// The encodings that the kernels of operations with bounded results ask for: of 8 bits, then of 16.
@@ -77,7 +93,7 @@ fn rule(kind: OpKind) -> Option<Rule> {
 }
 
 /// The encoding of the result of the logistic function inside of `swish`, beside an operand stored as `dtype`.
-pub(super) fn gate(dtype: DType) -> Option<Quant> {
+pub(crate) fn gate(dtype: DType) -> Option<Quant> {
     let (scale, zero_point) = LOGISTIC[usize::from(dtype == DType::I16)];
     Quant::per_tensor(scale, zero_point).ok()
 }
