@@ -19,6 +19,7 @@ pub mod prelude;
 pub mod quantized;
 pub mod report;
 pub mod samples;
+pub mod simulator;
 pub mod stages;
 pub mod statistics;
 pub mod targets;

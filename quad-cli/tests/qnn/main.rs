@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         native("one_graph_serves_three_adapters_and_none", branch::adapters),
         native("two_builds_give_the_same_bytes", branch::reproducible),
         native("the_simulator_is_as_good_as_the_interpreter", testbed::simulated),
+        native("blocks_are_near_the_interpreter", testbed::blocks),
         native("binary_and_dlc_compute_the_same", testbed::files_compute_the_same),
         with_provider("the_provider_agrees_with_the_cpu_on_a_branch", branch::provider),
         with_provider("the_provider_runs_the_whole_model", testbed::provider),

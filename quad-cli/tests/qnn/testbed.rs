@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use libtest_mimic::Failed;
+use quad_build::simulator::Simulator;
 use quad_frontends::data::safetensors::SafeTensorsFile;
 use quad_ir::dtype::DType;
 use quad_ir::interpret::NamedTensors;
 use quad_ir::tensor::{Narrowing, Tensor};
+use quad_ir::text;
 use quad_qnn::native::Program;
 use quad_qnn::soc::Soc;
+use quad_quantize::executor::Executor as _;
 use tempfile::TempDir;
 
 use crate::SOC;
@@ -67,7 +70,8 @@ impl Bench {
             [words(&["quantize"]), vec![model], adapters.clone(), words(&["--profile"]), path("profile")];
         quad(&[quantize.concat(), words(&["-o"]), path("q.quad")].concat())?;
         let target = words(&["--target", "qnn", "--soc", SOC, "-o"]);
-        quad(&[words(&["convert"]), path("q.quad"), adapters, target, path("package")].concat())?;
+        let keep = [words(&["--keep"]), path("kept.quad")].concat();
+        quad(&[words(&["convert"]), path("q.quad"), adapters, keep, target, path("package")].concat())?;
         Ok(bench)
     }
 
@@ -156,6 +160,30 @@ pub(crate) fn files_compute_the_same() -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Operations of a block.
+const BLOCK: usize = 100;
+
+/// Every block by itself is near the interpreter, given the same: within a hundredth of the range of each of its results. All
+/// blocks in a row are as near to the float model as the model in one piece.
+pub(crate) fn blocks() -> Result<(), Failed> {
+    let (bench, task) = (Bench::get()?, "edge");
+    let module = text::read_files(&bench.path("kept.quad"))?;
+    let graph = module.main().ok_or("it runs")?;
+    let simulator = Simulator::new(graph, native()?, SOC.parse()?, BLOCK)?;
+    let (tensors, whole) = expected(bench, task)?;
+    let deviations = simulator.deviations(&tensors)?;
+    assert!(simulator.blocks() > 10 && deviations.len() > simulator.blocks());
+    let far = deviations.iter().filter(|one| one.steps.is_nan() || one.steps > 655.0);
+    let far: Vec<String> = far.map(|one| format!("{one:?}")).collect();
+    if !far.is_empty() {
+        return Err(far.join("\n").into());
+    }
+    let exact = run(&model(), Some(&lora(task)), &inputs(task)?)?[OUTPUT].clone();
+    let blocks = psnr(&simulator.run(&tensors)?[OUTPUT], &exact)?;
+    let whole = psnr(&whole, &exact)?;
+    if (blocks - whole).abs() < 1.0 { Ok(()) } else { Err(format!("{blocks:.2} dB, not {whole:.2}").into()) }
 }
 
 /// ONNX Runtime's provider for QNN gives the same of the context binary, to the bit; and it takes every node of the quantized

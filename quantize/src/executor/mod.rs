@@ -30,6 +30,9 @@ pub enum ExecuteError {
         /// Why.
         error: WeightError,
     },
+    /// What runs the graph failed in a way of its own.
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Something that runs one graph, any number of times, on any number of threads.

@@ -1,7 +1,9 @@
 //! The structures of the C API, x86-64.
 //!
-//! Names in comments are those of the API reference. Fields that are never used here are named for what they are, so that
-//! the sizes come out.
+//! Each comment names a type of the public API reference (AI Engine Direct SDK, docs.qualcomm.com, "API"), which says its
+//! fields, their types and their order; sizes and places follow from that, are asserted below, and were confirmed by
+//! running the libraries of API 2.36 and 2.40. Fields that are never used here are named for what they are, so that the
+//! sizes come out.
 
 use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};

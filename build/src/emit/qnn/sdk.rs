@@ -58,7 +58,7 @@ pub(super) fn write(out: &Path, graph: &QnnGraph, folder: &mut Folder) -> Result
     Ok(())
 }
 
-/// Writes what the SDK takes of the adapters whose slots are in the folder.
+/// Writes where adapters attach, and what the SDK takes of those whose slots are in the folder.
 pub(super) fn write_adapters(out: &Path, page: &Package) -> Result<(), EmitError> {
     let (sdk, points) = (out.join(FOLDER), attach_points(page));
     if points.is_empty() {
@@ -79,6 +79,9 @@ pub(super) fn write_adapters(out: &Path, page: &Package) -> Result<(), EmitError
     let weights: Vec<&str> = slots(page).map(|port| port.name.as_str()).collect();
     write_file(&sdk.join(LORA_WEIGHTS), (weights.join("\n") + "\n").as_bytes())?;
     write_file(&sdk.join(ATTACH_POINTS), &super::json(&points)?)?;
+    if names.is_empty() {
+        return Ok(());
+    }
     write_file(&sdk.join(LORA), &super::json(&lora(&names, &points))?)?;
     write_file(&sdk.join(LORA_CONFIG), lora_config(&names).as_bytes())
 }
