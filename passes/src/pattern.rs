@@ -3,7 +3,7 @@
 use quad_ir::dtype::DType;
 use quad_ir::graph::{NodeRef, ValueRef};
 use quad_ir::ops::layout::{DataLayout, layout_of};
-use quad_ir::ops::{Cast, DequantizeLinear, OpTraits, OpVariant, Transpose};
+use quad_ir::ops::{Cast, Conv, DequantizeLinear, OpTraits, OpVariant, Transpose};
 use smallvec::SmallVec;
 
 use crate::rule::{Skip, because};
@@ -78,6 +78,20 @@ pub fn both_ways(node: NodeRef<'_>) -> impl Iterator<Item = (ValueRef<'_>, Value
     let pair = operands.next().zip(operands.next());
     let commutes = node.op().def().traits().contains(OpTraits::COMMUTATIVE);
     pair.into_iter().flat_map(move |(a, b)| [(a, b)].into_iter().chain(commutes.then_some((b, a))))
+}
+
+/// Whether `node` is a convolution that mixes the channels of each position and nothing else: a product of matrices.
+pub fn mixes_channels(node: NodeRef<'_>) -> bool {
+    let Some((conv, w)) = node.is::<Conv>().zip(node.operand("w").and_then(sizes)) else { return false };
+    let window = match conv.layout {
+        DataLayout::Nchw => w.get(2..),
+        DataLayout::Nhwc => w.get(1..w.len() - 1),
+    };
+    let is_point = window.is_some_and(|window| window.iter().all(|size| *size == 1));
+    is_point
+        && conv.group == 1
+        && conv.strides.iter().all(|stride| *stride == 1)
+        && conv.pads.iter().all(|pad| *pad == 0)
 }
 
 /// `value`, or what it was cast from when no cast on the way changes anything: a cast to its own type.

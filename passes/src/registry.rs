@@ -84,6 +84,7 @@ passes! {
         linear_to_conv => LinearToConv,
         rank4 => Rank4,
         specialize => Specialize,
+        timesteps => TabulateTimesteps,
     }
     egraph {
         move_layouts => MoveLayouts,

@@ -15,6 +15,10 @@
 //! | `group-norm` | the same over reshaped groups, `instance_norm` too | to rounding |
 //! | `mean` | a mean over all spatial axes: an `average_pool` | to rounding |
 //! | `resize` | a nearest resize by whole factors: concatenations | bit for bit |
+//! | `sine` | `sin` and `cos`: the argument within one turn, and a polynomial | off by 6e-7 at most, up to 2^18 |
+//!
+//! Polynomials of sines are ones for `f32`; where a compiler computes them in 16 bits they are as far off as sines of 16 bits
+//! are, whose arguments lose a quarter of a radian at 1000. `tabulate-timesteps` helps there.
 //!
 //! Without options it does nothing. Sums and means of 16-bit floats are rounded at every step, where the operation rounded
 //! once; convert to `f32` first where that matters.
@@ -45,9 +49,11 @@
 
 mod activation;
 mod arithmetic;
+mod formula;
 mod linear;
 mod normalization;
 mod resize;
+mod trigonometry;
 
 use quad_ir::attr::{AttrError, AttrVisitor};
 use quad_ir::graph::{Graph, NodeRef, Patch, ValueId};
@@ -74,6 +80,7 @@ pub struct Decompose {
     pub group_norm: bool,
     pub mean: bool,
     pub resize: bool,
+    pub sine: bool,
 }
 
 const INFO: PassInfo = PassInfo { name: "decompose", source: include_str!("decompose.rs") };
@@ -96,12 +103,13 @@ impl Pass for Decompose {
         visitor.attr("layer-norm", &mut self.layer_norm)?;
         visitor.attr("group-norm", &mut self.group_norm)?;
         visitor.attr("mean", &mut self.mean)?;
-        visitor.attr("resize", &mut self.resize)
+        visitor.attr("resize", &mut self.resize)?;
+        visitor.attr("sine", &mut self.sine)
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut Context) -> Result<(), PassError> {
         // The approximation first, so that with both options it is what is written in products.
-        let asked: [(bool, &FnRule); 13] = [
+        let asked: [(bool, &FnRule); 14] = [
             (self.gelu_tanh, &activation::GELU_TANH),
             (self.gelu, &activation::GELU),
             (self.swish, &activation::SWISH),
@@ -115,6 +123,7 @@ impl Pass for Decompose {
             (self.pow, &arithmetic::POW),
             (self.div, &arithmetic::DIV),
             (self.neg, &arithmetic::NEG),
+            (self.sine, &trigonometry::SINE),
         ];
         let rules: Vec<&dyn Rule> =
             asked.into_iter().filter(|(asked, _)| *asked).map(|(_, rule)| rule as &dyn Rule).collect();

@@ -5,3 +5,4 @@ pub mod decompose;
 pub mod linear_to_conv;
 pub mod rank4;
 pub mod specialize;
+pub mod timesteps;

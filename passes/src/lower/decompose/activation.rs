@@ -2,14 +2,12 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
-use quad_ir::graph::{AddError, NodeRef, Patch, ValueId};
+use quad_ir::graph::{NodeRef, Patch};
 use quad_ir::ops::activation::Approximation;
-use quad_ir::ops::{
-    Abs, Add, Clip, Erf, Exp, Gelu, HardSigmoid, Log, Mul, Neg, OpKind, Relu, Sigmoid, Swish, Tanh,
-};
+use quad_ir::ops::{Abs, Add, Erf, Exp, Gelu, HardSigmoid, Log, Neg, OpKind, Relu, Sigmoid, Swish, Tanh};
 
+use super::formula::formula;
 use super::replace;
-use crate::emit::Emit;
 use crate::rule::{FnRule, Skip};
 
 pub(super) const GELU_TANH: FnRule =
@@ -28,42 +26,6 @@ pub(super) const HARD_SWISH: FnRule = FnRule {
 
 /// The coefficient of `x^3` in the approximation of `gelu`.
 const CUBIC: f64 = 0.044_715;
-
-/// Arithmetic of a value and a number.
-struct Formula<'p, 'g> {
-    patch: &'p mut Patch<'g>,
-    dtype: quad_ir::dtype::DType,
-}
-
-impl Formula<'_, '_> {
-    fn times(&mut self, x: ValueId, number: f64) -> Result<ValueId, AddError> {
-        let number = self.patch.scalar(self.dtype, number)?;
-        self.patch.add_value(Mul, &[x, number])
-    }
-
-    fn plus(&mut self, x: ValueId, number: f64) -> Result<ValueId, AddError> {
-        let number = self.patch.scalar(self.dtype, number)?;
-        self.patch.add_value(Add, &[x, number])
-    }
-
-    fn product(&mut self, a: ValueId, b: ValueId) -> Result<ValueId, AddError> {
-        self.patch.add_value(Mul, &[a, b])
-    }
-
-    /// `slope * x + offset` between 0 and 1.
-    fn ramp(&mut self, x: ValueId, slope: f64, offset: f64) -> Result<ValueId, AddError> {
-        let line = self.times(x, slope)?;
-        let line = self.plus(line, offset)?;
-        let (low, high) = (self.patch.scalar(self.dtype, 0.0)?, self.patch.scalar(self.dtype, 1.0)?);
-        self.patch.add_value(Clip, &[line, low, high])
-    }
-}
-
-/// The operand of `node`, and formulas of its type.
-fn formula<'p, 'g>(node: NodeRef<'_>, patch: &'p mut Patch<'g>) -> Result<(ValueId, Formula<'p, 'g>), Skip> {
-    let x = node.operand("x").ok_or(Skip::NoMatch)?;
-    Ok((x.id(), Formula { patch, dtype: x.ty().dtype }))
-}
 
 /// `gelu` with the error function, as the one with the hyperbolic tangent.
 fn gelu_to_tanh(node: NodeRef<'_>, patch: &mut Patch<'_>) -> Result<(), Skip> {
