@@ -1,5 +1,6 @@
 //! The interpreter of LiteRT, which runs what the backend writes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -27,6 +28,19 @@ struct Question<'q> {
 #[derive(Deserialize)]
 struct Answer {
     error: Option<String>,
+    #[serde(flatten)]
+    about: Option<About>,
+}
+
+/// What a file says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct About {
+    /// Names of the signature's inputs, in order.
+    pub inputs: Vec<String>,
+    /// Names of its outputs, in order.
+    pub outputs: Vec<String>,
+    /// Texts that travel with the model, by name.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl LiteRt {
@@ -59,15 +73,24 @@ impl LiteRt {
             npz::write(&place("inputs", index), inputs)?;
         }
         let runs = (0..inputs.len()).map(|index| [place("inputs", index), place("outputs", index)]).collect();
-        let answer: Answer = self
-            .0
-            .ask(&Question { model, resolver, runs })
-            .map_err(|error| format!("the process of QUAD_PYTHON: {error}"))?;
-        match answer.error {
-            Some(error) => Err(error.into()),
-            None => Ok((0..inputs.len())
-                .map(|index| npz::read(&place("outputs", index)))
-                .collect::<Result<_, _>>()?),
+        self.ask(&Question { model, resolver, runs })?;
+        Ok((0..inputs.len()).map(|index| npz::read(&place("outputs", index))).collect::<Result<_, _>>()?)
+    }
+
+    /// What `model` says of itself, which the runtime loads.
+    ///
+    /// # Errors
+    /// What the runtime says of the model.
+    pub fn about(&self, model: &Path) -> Result<About, Failed> {
+        self.ask(&Question { model, resolver: "reference", runs: Vec::new() })
+    }
+
+    fn ask(&self, question: &Question<'_>) -> Result<About, Failed> {
+        let answer: Answer =
+            self.0.ask(question).map_err(|error| format!("the process of QUAD_PYTHON: {error}"))?;
+        match answer {
+            Answer { error: Some(error), .. } => Err(error.into()),
+            Answer { about, .. } => Ok(about.ok_or("the process of QUAD_PYTHON says nothing of the model")?),
         }
     }
 }

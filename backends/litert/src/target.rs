@@ -11,9 +11,14 @@ use crate::lower::{Settings, legality, table};
 use crate::vendor::{EXYNOS, NEUROPILOT, QUALCOMM};
 
 /// The passes that make a frozen graph legal: floats in single precision, and nothing that the runtime has no kernel for.
-/// Normalizations compute in floats between stored integers: what is inside of them has no encodings.
-pub const FINISHING: &str = "unfold-quant,dce,convert-floats,decompose{gemm=true,layer-norm=true,group-norm=true},clean,\
-                             fold-quant,dce";
+/// Normalizations compute in floats between stored integers: what is inside of them has no encodings. `lacks_sines` says that
+/// there are none of sines either.
+pub fn finishing(lacks_sines: bool) -> String {
+    let sines = if lacks_sines { ",sine=true" } else { "" };
+    format!(
+        "unfold-quant,dce,convert-floats,decompose{{gemm=true,layer-norm=true,group-norm=true{sines}}},clean,fold-quant,dce"
+    )
+}
 
 /// All targets whose models are written by this backend.
 pub const TARGETS: [TargetInfo; 4] = [LITERT, NEUROPILOT, EXYNOS, QUALCOMM];
@@ -36,7 +41,7 @@ impl Target for LiteRt {
     }
 
     fn finishing(&self) -> String {
-        FINISHING.to_owned()
+        finishing(false)
     }
 
     fn verdicts(&self, graph: &Graph) -> BTreeMap<NodeId, Legality> {

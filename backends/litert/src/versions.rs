@@ -63,7 +63,7 @@ fn convolution(input: &Tensor, filter: Option<&Tensor>) -> i32 {
         return 6;
     }
     match (input.dtype, filter.dtype) {
-        (DType::I8, DType::I4) => 7,
+        (DType::I8 | DType::I16, DType::I4) => 7,
         (DType::I8, _) => 3,
         (DType::F32, DType::I8) => {
             if filter.quant.as_ref().is_some_and(|quant| quant.axis.is_some()) {

@@ -9,6 +9,7 @@ use quad_litert::flatbuffer::{self, WriteError};
 use quad_litert::lower::{LowerError, Settings, lower};
 use quad_litert::target::LITERT;
 use quad_litert::vendor::NEUROPILOT;
+use quad_quantize::insert::PROFILE;
 
 use crate::packed::{self, PackedError};
 
@@ -71,8 +72,10 @@ pub fn write(
 ) -> Result<Written, EmitError> {
     let graph = module.main().ok_or(PackedError::NoMain)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let metadata =
+    let mut metadata =
         BTreeMap::from([(MODEL.to_owned(), packed::digest(module)?), (VERSION.to_owned(), version)]);
+    // Only a model that was quantized as a profile says has one.
+    metadata.extend(graph.metadata().get(PROFILE).map(|hash| (PROFILE.to_owned(), hash.clone())));
     let narrow_inputs = match options.io_types {
         None => target.name() != LITERT.name,
         Some(types) => types != IoTypes::Keep,

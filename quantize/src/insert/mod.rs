@@ -104,6 +104,9 @@ pub struct InsertQuant {
     given: Arc<Encodings>,
 }
 
+/// The metadata entry of a graph that was quantized as a profile says: the hash of the profile.
+pub const PROFILE: &str = "quad.profile";
+
 const INFO: PassInfo = PassInfo { name: "insert-quant", source: include_str!("mod.rs") };
 
 impl From<Encodings> for InsertQuant {
@@ -171,7 +174,7 @@ impl InsertQuant {
 }
 
 /// Quantizes the graph of `module` that runs, which has the digest `graph`, as `profile`, which must be of that very
-/// graph, says.
+/// graph, says. The hash of the profile becomes [metadata](PROFILE) of the graph.
 pub fn insert_profile(
     module: &mut Module,
     graph: &str,
@@ -181,6 +184,10 @@ pub fn insert_profile(
     check_digest(graph, profile)?;
     let mut report = insert(module, &of_profile(profile), cx)?;
     report.explain_floats(profile);
+    let main = module.main().map(|main| main.name().clone());
+    if let Some(graph) = module.graphs.iter_mut().find(|graph| Some(graph.name()) == main.as_ref()) {
+        graph.metadata_mut().insert(PROFILE.to_owned(), profile.hash());
+    }
     Ok(report)
 }
 

@@ -158,8 +158,13 @@ impl Profile {
     /// The profile as text.
     pub fn to_text(&self) -> String {
         let body = self.body();
-        let hash = blake3::hash(body.as_bytes()).to_hex();
+        let hash = hash(&body);
         format!("{{\n{body}\"blake3\": \"{hash}\"\n}}\n")
+    }
+
+    /// The hash of what the profile says, which its file ends with.
+    pub fn hash(&self) -> String {
+        hash(&self.body())
     }
 
     /// Everything between the first line and that of the hash.
@@ -190,7 +195,7 @@ impl Profile {
         let document: Document = serde_json::from_str(text).map_err(|error| json_error(&error))?;
         let stated = document.blake3.clone();
         let profile = document.into_profile()?;
-        let computed = blake3::hash(profile.body().as_bytes()).to_hex().to_string();
+        let computed = profile.hash();
         if stated == computed { Ok(profile) } else { Err(ProfileError::Hash { stated, computed }) }
     }
 
@@ -210,6 +215,10 @@ impl Profile {
         };
         write().map_err(|source| FileError::Io { path: path.to_owned(), source })
     }
+}
+
+fn hash(body: &str) -> String {
+    blake3::hash(body.as_bytes()).to_hex().to_string()
 }
 
 impl Document {

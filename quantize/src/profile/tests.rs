@@ -185,7 +185,7 @@ fn litert_has_fixed_encodings_and_biases_of_products() {
     let bias = &wide.entries["conv.b"];
     assert_eq!(
         (bias.role, bias.encoding.stored, bias.encoding.quant.axis),
-        (Role::Bias, DType::I32, Some(0))
+        (Role::Bias, DType::I64, Some(0))
     );
     let x = stored(&wide, "x").1;
     let scales: Vec<f32> = bias.encoding.parameters().map(|(scale, _)| scale).collect();

@@ -32,6 +32,9 @@ pub struct Rules {
     pub weights: &'static [Codes],
     /// Codes of slots that are operands of layers, by bits. A precision with more bits than the most here gets the most.
     pub slots: &'static [Codes],
+    /// Codes of slots, by bits, where all layers that read one mix the channels of each position, with activations of as many
+    /// bits and no bias; such a slot with bits that are not here is as others.
+    pub slots_of_products: &'static [Codes],
     /// Results whose encoding the operation determines.
     pub fixed: &'static [Fixed],
     /// Operations that only move elements, or choose some: operand and result share an encoding.
@@ -103,6 +106,12 @@ impl Rules {
     pub fn slot(&self, bits: u32) -> Option<Codes> {
         let most = self.slots.iter().map(|codes| codes.stored.bits()).max()?;
         of_bits(self.slots, bits.min(most))
+    }
+
+    /// The codes of a slot of `bits` that only products with activations of `activations` bits read.
+    pub fn slot_of_products(&self, bits: u32, activations: u32) -> Option<Codes> {
+        let beside = of_bits(self.slots_of_products, bits).filter(|_| bits == activations);
+        beside.or_else(|| self.slot(bits))
     }
 
     /// The encoding that `op` determines for results stored as `stored`.

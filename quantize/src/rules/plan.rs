@@ -6,6 +6,7 @@ use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, NodeRef, ValueId, ValueRef};
 use quad_ir::ops::{OpKind, OpTraits};
 use quad_passes::lora::interface::adapter_inputs;
+use quad_passes::pattern::mixes_channels;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::islands::{Dataflow, Depends, is_real};
@@ -362,10 +363,10 @@ impl<'g> Planner<'g> {
 
     /// Slots of layers have codes of their own; others are like activations.
     fn plan_slots(&mut self) -> Result<(), PlanError> {
-        let mut in_layers: FxHashMap<ValueId, bool> = FxHashMap::default();
+        let mut in_layers: FxHashMap<ValueId, Vec<layers::Factor<'_>>> = FxHashMap::default();
         for node in &self.nodes {
             if let Some(factor) = layers::factor(*node, &self.flow) {
-                in_layers.insert(factor.w.id(), true);
+                in_layers.entry(factor.w.id()).or_default().push(factor);
             }
         }
         for slot in adapter_inputs(self.graph).filter(|slot| is_real(slot.ty().dtype)) {
@@ -376,9 +377,8 @@ impl<'g> Planner<'g> {
             }
             let readers: BTreeSet<Option<&str>> = slot.readers().map(|(reader, _)| path(reader)).collect();
             let precision = self.mixed.of(name(slot), readers.into_iter().next().flatten());
-            let codes = if in_layers.contains_key(&slot.id()) {
-                self.rules
-                    .slot(precision.slots)
+            let codes = if let Some(factors) = in_layers.get(&slot.id()) {
+                self.slot_codes(factors, precision.slots)
                     .ok_or_else(|| self.no_bits(slot, "slots", self.rules.slots, precision.slots))?
             } else {
                 let bits = precision.activations;
@@ -395,6 +395,28 @@ impl<'g> Planner<'g> {
         Ok(())
     }
 
+    /// The codes of a slot of `bits` that is the factor of all these layers.
+    fn slot_codes(&self, factors: &[layers::Factor<'_>], bits: u32) -> Option<Codes> {
+        let beside = |factor: &layers::Factor<'_>| {
+            let is_product = mixes_channels(factor.node) && layers::bias(factor.node, &self.flow).is_none();
+            self.activation_codes(name(factor.x)).filter(|_| is_product).map(|codes| codes.stored.bits())
+        };
+        let activations: Option<BTreeSet<u32>> = factors.iter().map(beside).collect();
+        match activations.unwrap_or_default().into_iter().collect::<Vec<u32>>()[..] {
+            [activations] => self.rules.slot_of_products(bits, activations),
+            _ => self.rules.slot(bits),
+        }
+    }
+
+    /// The codes of the activation called `name`, where it has any.
+    fn activation_codes(&self, name: &str) -> Option<Codes> {
+        self.plan
+            .activations
+            .iter()
+            .find(|shared| shared.members.iter().any(|member| member == name))
+            .map(|shared| shared.codes)
+    }
+
     /// Biases of layers whose operands have encodings. One that several layers add has none, unless they multiply the same.
     fn plan_biases(&mut self) {
         let mut shared = BTreeSet::new();
@@ -404,12 +426,7 @@ impl<'g> Planner<'g> {
             };
             let Some(factor) = layers::factor(node, &self.flow) else { continue };
             let (x, w) = (name(factor.x).to_owned(), name(factor.w).to_owned());
-            let codes = self
-                .plan
-                .activations
-                .iter()
-                .find(|shared| shared.members.contains(&x))
-                .map(|shared| shared.codes);
+            let codes = self.activation_codes(&x);
             let Some(stored) = codes.and_then(|codes| self.rules.bias(codes.stored.bits())) else { continue };
             let planned = Bias { stored, x, w, expressed: bias.ty().dtype };
             match self.plan.biases.get(name(bias)) {

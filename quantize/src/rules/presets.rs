@@ -66,6 +66,7 @@ const REFERENCE: Rules = Rules {
     second_operands: &[],
     weights: SYMMETRIC_WEIGHTS,
     slots: SYMMETRIC_WEIGHTS,
+    slots_of_products: &[],
     fixed: &[],
     movers: MOVERS,
     biases: &[],
@@ -104,8 +105,12 @@ const LITERT_STATED: &[Stated] = &[
         "LiteRT kernels",
     ),
     stated(
-        "slots have 8 bits at most, one scale each, zero point 0",
-        "conv with a filter of 16 bits reads it as 8 bits; MediaTek's plugin drops scales per channel of run-time weights",
+        "slots have one scale each, zero point 0",
+        "MediaTek's plugin drops scales per channel of run-time weights",
+    ),
+    stated(
+        "slots have 8 bits; 16 beside activations of 16 bits where their layers mix the channels of each position",
+        "conv with a filter of 16 bits reads it as 8 bits; products of 16 bits are right, and compiled for v73 and later",
     ),
     stated(
         "softmax and sigmoid are stored as 1/256 from -128, or 1/32768; tanh as 1/128, or 1/32768",
@@ -119,10 +124,7 @@ const LITERT_STATED: &[Stated] = &[
         "a layer that only relu or clip reads is stored as what that makes of it",
         "activations are fused into layers",
     ),
-    stated(
-        "biases have 32 bits; beside activations of 16 bits they are widened to 64 when the model is written",
-        "sums of 16x8 products overflow 32 bits",
-    ),
+    stated("biases have 32 bits; beside activations of 16 bits 64", "sums of 16x8 products overflow 32 bits"),
     stated("constants that meet activations are stored like these", "kernels take operands of one type"),
 ];
 
@@ -132,9 +134,10 @@ const LITERT: Rules = Rules {
     second_operands: &[],
     weights: &[symmetric(DType::I4, 7), symmetric(DType::I8, 127)],
     slots: &[symmetric(DType::I8, 127)],
+    slots_of_products: &[symmetric(DType::I16, 32767)],
     fixed: LITERT_FIXED,
     movers: MOVERS,
-    biases: &[(8, DType::I32), (16, DType::I32)],
+    biases: &[(8, DType::I32), (16, DType::I64)],
     asks: INTEGERS,
     stated: LITERT_STATED,
 };
@@ -167,6 +170,7 @@ const QNN: Rules = Rules {
     second_operands: &[symmetric(DType::U8, 127), symmetric(DType::U16, 32639)],
     weights: &[symmetric(DType::I4, 7), symmetric(DType::I8, 127), symmetric(DType::I16, 32639)],
     slots: &[symmetric(DType::I8, 127), symmetric(DType::I16, 32639)],
+    slots_of_products: &[],
     fixed: &[],
     movers: MOVERS,
     biases: &[(8, DType::I32), (16, DType::I32)],
@@ -226,6 +230,13 @@ mod tests {
             |name: &str, bits| Rules::preset(name).expect("a preset").slot(bits).map(|codes| codes.stored);
         assert_eq!(slot("reference", 16), Some(DType::I16));
         assert_eq!(slot("litert", 16), Some(DType::I8));
+        let of_products = |activations| {
+            Rules::preset("litert")
+                .expect("a preset")
+                .slot_of_products(16, activations)
+                .map(|codes| codes.stored)
+        };
+        assert_eq!((of_products(16), of_products(8)), (Some(DType::I16), Some(DType::I8)));
         assert_eq!(slot("qnn", 8), Some(DType::I8));
         assert_eq!(slot("qnn", 4), None);
     }

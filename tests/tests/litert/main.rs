@@ -16,7 +16,7 @@ use quad_ir::tensor::Tensor;
 use quad_ir::text::NoWeights;
 use quad_litert::flatbuffer;
 use quad_litert::lower::{Settings, lower};
-use quad_litert::target::FINISHING;
+use quad_litert::target::finishing;
 use quad_passes::pipeline::Pipeline;
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, RunOptions};
@@ -72,7 +72,7 @@ fn after(mut module: Module, passes: &str) -> Result<Module, Failed> {
 
 /// Writes `module`, which is frozen, into `folder`.
 fn write(module: &Module, folder: &Path, settings: &Settings, inline_limit: u64) -> Result<PathBuf, Failed> {
-    let module = after(module.clone(), FINISHING)?;
+    let module = after(module.clone(), &finishing(false))?;
     let model = lower(module.main().ok_or("a model has one graph")?, settings)?;
     let mut bytes = Vec::new();
     let length = flatbuffer::write(&model, inline_limit, &mut bytes)?;
@@ -253,7 +253,7 @@ fn same_bytes() -> Result<(), Failed> {
     let bytes = |threads: usize| -> Result<Vec<u8>, Failed> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         pool.install(|| {
-            let module = after(model.import()?, &format!("{PREPARATION},{FINISHING}"))?;
+            let module = after(model.import()?, &format!("{PREPARATION},{}", finishing(false)))?;
             let settings = Settings { half_weights: true, ..Settings::default() };
             let mut bytes = Vec::new();
             flatbuffer::write(&lower(module.main().ok_or("one graph")?, &settings)?, u64::MAX, &mut bytes)?;

@@ -23,7 +23,7 @@ fn scaled(sum: i64, multiplier: Multiplier, stored: Stored) -> i32 {
 pub(super) fn convolution(conv: &Conv, node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Computed {
     let (x, w, y) = (node.operand("x")?, node.operand("w")?, node.result());
     let (input, output) = (Stored::of(x)?, Stored::of(y)?);
-    let filter = w.ty().quant.as_deref().filter(|_| w.ty().dtype == DType::I8)?;
+    let filter = w.ty().quant.as_deref().filter(|_| matches!(w.ty().dtype, DType::I4 | DType::I8))?;
     if conv.layout != DataLayout::Nhwc || x.ty().rank() != 4 {
         return None;
     }

@@ -142,16 +142,6 @@ impl<'g> Lowering<'g> {
         Ok(real)
     }
 
-    /// The bias `value` of a layer whose operand is stored as `input`: beside 16 bits it has 64.
-    pub(super) fn bias(&mut self, value: ValueRef<'_>, input: DType) -> Result<TensorId, EmitError> {
-        let weight = value.weight().filter(|_| input == DType::I16 && value.ty().dtype == DType::I32);
-        let Some(weight) = weight else { return self.read(value) };
-        let elements = self.weights.tensor(weight)?.to_i64().map_err(quad_ir::weights::WeightError::from)?;
-        let bytes: Vec<u8> = elements.iter().flat_map(|element| element.to_le_bytes()).collect();
-        let kind = Kind::of(value);
-        Ok(self.bytes(DType::I64, &kind.sizes, bytes.into(), kind.quant))
-    }
-
     fn read_stored(&mut self, value: ValueRef<'_>) -> Result<TensorId, EmitError> {
         if let Some(tensor) = self.of_value.get(&value.id()) {
             return Ok(*tensor);
@@ -293,6 +283,15 @@ impl<'g> Lowering<'g> {
         self.emit(op, &inputs, &[result], options);
     }
 
+    /// `tensor` with other sizes.
+    pub(super) fn reshaped(&mut self, tensor: TensorId, sizes: &[u64]) -> TensorId {
+        let result = self.between(self.kind(tensor).sized(sizes));
+        let shape: Vec<i64> = sizes.iter().map(|size| *size as i64).collect();
+        let shape = self.integers(&shape);
+        self.emit(Builtin::Reshape, &[Some(tensor), Some(shape)], &[result], &[]);
+        result
+    }
+
     /// The type of `tensor`.
     pub(super) fn kind(&self, tensor: TensorId) -> Kind {
         let Tensor { sizes, dtype, quant, .. } = self.subgraph.tensor(tensor);
@@ -346,10 +345,6 @@ impl<'g> Lowering<'g> {
 
     /// A tensor with the elements of `tensor`, which holds `value`.
     fn copy(&mut self, value: ValueRef<'_>, tensor: TensorId) -> TensorId {
-        let copy = self.between(Kind::of(value));
-        let shape: Vec<i64> = values::sizes(value).iter().map(|size| *size as i64).collect();
-        let shape = self.integers(&shape);
-        self.emit(Builtin::Reshape, &[Some(tensor), Some(shape)], &[copy], &[]);
-        copy
+        self.reshaped(tensor, &values::sizes(value))
     }
 }

@@ -6,14 +6,14 @@
 use quad_backends::legality::{Legality, Reason, Reasons};
 use quad_backends::table::OpRow;
 use quad_ir::dtype::DType;
-use quad_ir::graph::NodeRef;
+use quad_ir::graph::{NodeRef, ValueRef};
 use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::{Conv, OpKind};
 use quad_ir::types::Quant;
 
 use super::builder::{Kind, Lowering};
 use super::values::{of_type, sizes};
-use super::{Emit, EmitError, Settings};
+use super::{Emit, EmitError, Settings, quantized};
 use crate::model::TensorId;
 use crate::schema::{Builtin, Value};
 
@@ -24,7 +24,7 @@ const VALID: Value = Value::Byte(1);
 
 pub(super) const ROWS: &[OpRow<Settings, Emit>] = &[OpRow {
     kind: OpKind::Conv,
-    becomes: "`CONV_2D`; `PAD` in front where its padding is not that of `SAME`",
+    becomes: "`CONV_2D`; `PAD` in front where its padding is not that of `SAME`; beside a kernel of 16 bits `BATCH_MATMUL`",
     asks: "f32; two spatial axes, `layout = nhwc`",
     legality,
     emit,
@@ -75,10 +75,13 @@ fn emit(node: NodeRef<'_>, out: &mut Lowering<'_>) -> Result<(), EmitError> {
     let conv = node.is::<Conv>().ok_or_else(missing)?;
     let (input, filter) = node.operand("x").zip(node.operand("w")).ok_or_else(missing)?;
     let planes = Planes::of(conv);
+    if quantized::is_wide_kernel(filter) {
+        return product(node, input, filter, out);
+    }
     let (input_sizes, filter_sizes) = (sizes(input), sizes(filter));
     let (input, filter) = (out.read(input)?, out.read(filter)?);
     let bias = if let Some(bias) = node.operand("b") {
-        out.bias(bias, out.kind(input).dtype)?
+        out.read(bias)?
     } else {
         // The kernel asks for one.
         let kind = bias_kind(&out.kind(input), &out.kind(filter))?;
@@ -100,6 +103,36 @@ fn emit(node: NodeRef<'_>, out: &mut Lowering<'_>) -> Result<(), EmitError> {
         ("dilation_h_factor", int(planes.dilations[0])),
     ];
     out.compute(node, Builtin::Conv2d, &[input, filter, bias], &options);
+    Ok(())
+}
+
+/// A convolution that mixes the channels of each position, as a product of matrices: kernels of convolutions have 8 bits,
+/// factors of products have 16.
+fn product(
+    node: NodeRef<'_>,
+    input: ValueRef<'_>,
+    filter: ValueRef<'_>,
+    out: &mut Lowering<'_>,
+) -> Result<(), EmitError> {
+    let [batch, height, width, channels] = sizes(input)[..] else {
+        return Err(EmitError::Unchecked("an operand without four axes".to_owned()));
+    };
+    let made = sizes(filter)[0];
+    let places = batch * height * width;
+    let (x, w) = (out.read(input)?, out.read(filter)?);
+    let w = out.reshaped(w, &[1, 1, made, channels]);
+    let options = [("adj_y", Value::Bool(true))];
+    if places == width {
+        out.compute(node, Builtin::BatchMatMul, &[x, w], &options);
+        return Ok(());
+    }
+    let x = out.reshaped(x, &[1, 1, places, channels]);
+    let rows = Kind::of(node.result()).sized(&[1, 1, places, made]);
+    let rows = out.between(rows);
+    out.emit(Builtin::BatchMatMul, &[Some(x), Some(w)], &[rows], &options);
+    let shape: Vec<i64> = sizes(node.result()).iter().map(|size| *size as i64).collect();
+    let shape = out.integers(&shape);
+    out.compute(node, Builtin::Reshape, &[rows, shape], &[]);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use quad_ir::dtype::DType;
 use quad_ir::graph::{NodeRef, ValueRef};
 use quad_ir::ops::{Concat, OpKind, Swish};
 use quad_ir::types::Quant;
-use quad_passes::pattern::is_constant;
+use quad_passes::pattern::{is_constant, mixes_channels};
 
 /// Whether `node` computes with real numbers though some of its operands or results are stored integers: a node with both is
 /// one, as the last of a normalization is, and a sum that no kernel can scale. Layers are none: their kernels would be another,
@@ -206,12 +206,13 @@ fn convolution(node: NodeRef<'_>, reasons: &mut Reasons) {
     let is_stored = activation(x, "its operand", reasons);
     activation(node.result(), "its result", reasons);
     same_width(node.result(), Some(x.ty().dtype), reasons);
-    let Some(quant) = w.ty().quant.as_deref().filter(|_| w.ty().dtype == DType::I8) else {
-        let found = w.ty().dtype;
-        reasons
-            .require(false, || format!("its kernel is {found}; beside stored integers it is stored as i8"));
+    let Some(quant) = w.ty().quant.as_deref() else {
+        reasons.require(false, || {
+            format!("its kernel is {}; beside stored integers it is stored, too", w.ty().dtype)
+        });
         return;
     };
+    kernel_type(node, x, w, reasons);
     let is_symmetric = quant.zero_points.iter().all(|zero| *zero == 0);
     reasons.require(is_symmetric, || {
         "its kernel has a zero point other than 0, which is not looked at".to_owned()
@@ -228,8 +229,35 @@ fn convolution(node: NodeRef<'_>, reasons: &mut Reasons) {
     }
 }
 
-/// Sums of products of 16 and 8 bits overflow 32 bits, so the bias, whose type decides, has 64 there; a constant of 32 bits is
-/// widened.
+/// Whether the kernel `w` of a convolution has 16 bits, of which kernels of the runtime would read 8: the convolution is
+/// written as a product.
+pub(super) fn is_wide_kernel(w: ValueRef<'_>) -> bool {
+    w.ty().dtype == DType::I16 && w.ty().quant.is_some()
+}
+
+/// The types of kernels: 8 bits, 4 of constants, and 16 where the convolution is a product of 16 bits.
+fn kernel_type(node: NodeRef<'_>, x: ValueRef<'_>, w: ValueRef<'_>, reasons: &mut Reasons) {
+    let found = w.ty().dtype;
+    let help = "make the profile with the rules `litert`";
+    if is_wide_kernel(w) {
+        let is_single =
+            w.ty().quant.as_ref().is_some_and(|quant| quant.axis.is_none() && quant.block.is_none());
+        let is_product = mixes_channels(node) && node.operand("b").is_none() && is_single;
+        if !is_product {
+            let why = "its kernel is i16, which the runtime takes for products alone: one position, one scale, no bias";
+            reasons.add(Reason::new(why).help(help));
+        }
+        same_width(w, Some(x.ty().dtype), reasons);
+        return;
+    }
+    let is_known = found == DType::I8 || (found == DType::I4 && is_constant(w));
+    if !is_known {
+        let why = format!("its kernel is {found}; it is stored as i8, or as i4 where it is constant");
+        reasons.add(Reason::new(why).help(help));
+    }
+}
+
+/// Sums of products of 16 and 8 bits overflow 32 bits, so the bias, whose type decides, has 64 there.
 fn bias(bias: ValueRef<'_>, x: ValueRef<'_>, filter: &Quant, reasons: &mut Reasons) {
     let expected = if x.ty().dtype == DType::I16 { DType::I64 } else { DType::I32 };
     let Some((input, quant)) = x.ty().quant.as_deref().zip(bias.ty().quant.as_deref()) else {
@@ -237,10 +265,11 @@ fn bias(bias: ValueRef<'_>, x: ValueRef<'_>, filter: &Quant, reasons: &mut Reaso
         return;
     };
     let found = bias.ty().dtype;
-    let is_widened = found == DType::I32 && is_constant(bias);
-    reasons.require(found == expected || is_widened, || {
-        format!("its bias is stored as {found}, the kernel reads {expected} beside {}", x.ty().dtype)
-    });
+    if found != expected {
+        let why =
+            format!("its bias is stored as {found}, the kernel reads {expected} beside {}", x.ty().dtype);
+        reasons.add(Reason::new(why).help("make the profile with the rules `litert`"));
+    }
     reasons
         .require(quant.zero_points.iter().all(|zero| *zero == 0), || "its bias has a zero point".to_owned());
     let scale = |quant: &Quant, index: usize| {

@@ -40,6 +40,11 @@ pub struct Ask {
 }
 
 impl VendorRules {
+    /// Whether `op` is taken at all.
+    pub fn lists(&self, op: Builtin) -> bool {
+        self.operators.iter().any(|(listed, _)| *listed == op)
+    }
+
     /// Every reason for which `operator` of `graph` is not taken.
     pub fn reasons(&self, operator: &Operator, graph: &Subgraph) -> Vec<Reason> {
         let mut reasons = Vec::new();

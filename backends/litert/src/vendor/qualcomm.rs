@@ -83,6 +83,7 @@ pub const RULES: VendorRules = VendorRules {
     asks: &[
         Ask { of: &[], against: reads_i64, source: APPLIED },
         Ask { of: &[Builtin::Transpose], against: too_many_axes, source: APPLIED },
+        Ask { of: &[Builtin::Conv2d], against: reads_half_bytes, source: APPLIED },
     ],
 };
 
@@ -90,6 +91,12 @@ pub const RULES: VendorRules = VendorRules {
 fn reads_i64(operator: &Operator, graph: &Subgraph) -> Option<String> {
     let reads = operator.operands().any(|id| graph.tensor(id).dtype == DType::I64);
     if operator.op == Builtin::Cast && !reads { None } else { computes_i64(operator, graph) }
+}
+
+/// The plugin gives scales of 4-bit kernels another axis than the libraries ask for.
+fn reads_half_bytes(operator: &Operator, graph: &Subgraph) -> Option<String> {
+    let reads = operator.operands().any(|id| graph.tensor(id).dtype == DType::I4);
+    reads.then(|| "kernels of 4 bits are not taken; --precision w8a16 or w8a8 stores 8".to_owned())
 }
 
 /// Transpositions of stored integers of 16 bits have one axis less.

@@ -9,7 +9,8 @@ use quad_ir::graph::{Graph, NodeId};
 
 use super::{VendorRules, exynos, neuropilot, qualcomm};
 use crate::lower::{Settings, legality, lower, table};
-use crate::target::FINISHING;
+use crate::schema::Builtin;
+use crate::target::finishing;
 
 /// NeuroPilot in lists of targets.
 pub const NEUROPILOT: TargetInfo = TargetInfo {
@@ -53,7 +54,7 @@ impl Target for Vendor {
     }
 
     fn finishing(&self) -> String {
-        FINISHING.to_owned()
+        finishing(!self.rules.lists(Builtin::Sin) || !self.rules.lists(Builtin::Cos))
     }
 
     fn verdicts(&self, graph: &Graph) -> BTreeMap<NodeId, Legality> {
