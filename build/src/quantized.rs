@@ -1,5 +1,6 @@
 //! A profile put into effect: the frozen model with stored integers.
 
+use quad_backends::target::TargetInfo;
 use quad_ir::dtype::DType;
 use quad_ir::module::Module;
 use quad_passes::context::Context;
@@ -8,7 +9,12 @@ use quad_passes::pipeline::{Pipeline, PipelineError};
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, RunError, RunOptions};
 use quad_quantize::insert::{self, Report};
+use quad_quantize::precision::{Mixed, Precision};
+use quad_quantize::profile::anchor::{self, AnchorError, AnchorRule};
+use quad_quantize::profile::make::{Made, MakeError, Options, make};
 use quad_quantize::profile::{Entry, Profile};
+use quad_quantize::rules::{Rules, UnknownRules};
+use quad_quantize::statistics::Statistics;
 
 /// How quantization is written in a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,82 @@ pub enum QuantizeError {
     /// A pass that follows failed.
     #[error(transparent)]
     Run(#[from] Box<RunError>),
+}
+
+/// The encodings of a profile are not what a target takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the profile is made by the rules `{found}`, and {target} takes those of {known}: make another of the same statistics, \
+     `quad profile make STATS --anchor {anchor} --precision {precision} --rules {first} -o P`",
+    first = known.first().copied().unwrap_or_default(),
+    known = known.join(", ")
+)]
+pub struct Unsuitable {
+    /// The rules of the profile.
+    pub found: String,
+    /// The target.
+    pub target: &'static str,
+    /// The rules that it takes.
+    pub known: &'static [&'static str],
+    /// Whose encodings these are.
+    pub anchor: String,
+    /// Bits of the profile.
+    pub precision: Precision,
+}
+
+/// Whether the rules that `profile` was made by are those of `target`.
+pub fn check_rules(profile: &Profile, target: &TargetInfo) -> Result<(), Unsuitable> {
+    if target.rules.contains(&profile.rules.as_str()) {
+        return Ok(());
+    }
+    Err(Unsuitable {
+        found: profile.rules.clone(),
+        target: target.name,
+        known: target.rules,
+        anchor: profile.anchor.choice.clone(),
+        precision: profile.precision,
+    })
+}
+
+/// No profile can be made for a target.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The target names rules that there are not: a fault of the target.
+    #[error(transparent)]
+    Rules(#[from] UnknownRules),
+    /// Nobody can be the anchor.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// The statistics give no encodings.
+    #[error(transparent)]
+    Make(#[from] MakeError),
+}
+
+/// A profile of `statistics` by the rules of `target`, with encodings of the anchor that `anchor` names, without scores.
+pub fn profile_for(
+    target: &TargetInfo,
+    statistics: &Statistics,
+    anchor: &AnchorRule,
+    precision: Precision,
+) -> Result<Made, ProfileError> {
+    let rules = Rules::preset(target.rules.first().copied().unwrap_or_default())?;
+    let anchor = anchor::choose(anchor, statistics, None)?;
+    Ok(make(statistics, &anchor, &Options::new(rules, Mixed::uniform(precision)))?)
+}
+
+/// What the profile and the graph that `report` is of do not agree in, in sentences.
+pub fn disagreements(report: &Report) -> Vec<String> {
+    let absent =
+        |name: &String| format!("the profile has an entry for `{name}`, which the graph does not have");
+    let mut said: Vec<String> = report.absent.iter().map(absent).collect();
+    let unexpected: Vec<String> =
+        report.unexpected().map(|value| format!("`{}` ({})", value.name, value.op)).collect();
+    if !unexpected.is_empty() {
+        let count = unexpected.len();
+        let values = if count == 1 { "value stays a float" } else { "values stay floats" };
+        said.push(format!("{count} {values} and the profile does not say why: {}", unexpected.join(", ")));
+    }
+    said
 }
 
 /// Quantizes `module`, a frozen one with the digest `digest`, as `profile` says. The report says what became of each value.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quad_backends::target::{FROZEN, Target, TargetInfo, is_frozen};
+use quad_ir::graph::{Graph, NodeRef};
 use quad_ir::module::Module;
+use quad_ir::ops::OpKind;
 use quad_passes::pass::PassError;
 use quad_passes::pipeline::{Pipeline, PipelineError};
 use quad_passes::registry::Registry;
@@ -60,6 +62,23 @@ pub fn make_legal(
     let pipeline = Pipeline::parse(&passes.join(","), registry)?;
     runner::run(&pipeline, module, &RunOptions::default(), &mut []).map_err(failed)?;
     Ok(())
+}
+
+/// Makes lookups of the sines of timesteps, which are whole numbers below `steps`, and says how many sines there were.
+pub fn tabulate_timesteps(
+    module: &mut Module,
+    steps: u64,
+    registry: &Registry,
+) -> Result<usize, LegalizeError> {
+    let sines = |module: &Module| {
+        let is_sine = |node: &NodeRef<'_>| matches!(node.op().kind(), OpKind::Sin | OpKind::Cos);
+        module.graphs.iter().flat_map(Graph::nodes).filter(is_sine).count()
+    };
+    let before = sines(module);
+    let passes = format!("tabulate-timesteps{{steps={steps}}},dce");
+    let pipeline = Pipeline::parse(&passes, registry)?;
+    runner::run(&pipeline, module, &RunOptions::default(), &mut []).map_err(failed)?;
+    Ok(before - sines(module))
 }
 
 /// A failed pass is a fault of the model where the pass refuses it, and a bug otherwise.

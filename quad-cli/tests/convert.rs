@@ -1,4 +1,5 @@
-//! Files that `quad convert` writes: the same bytes with any number of threads, and whole ones only, whenever it is killed.
+//! Files that `quad convert` writes: the same bytes with any number of threads, and in one command as in several; whole ones
+//! only, whenever it is killed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,6 +44,77 @@ fn two_builds_with_other_numbers_of_threads_are_the_same_bytes() {
     let (one, several) = (converted(1), converted(4));
     assert_eq!(one.keys().collect::<Vec<_>>(), ["unet.tflite", "unet.tflite.inpaint.safetensors"]);
     assert!(one == several, "the bytes differ");
+}
+
+/// Runs `quad` with words between spaces, in which `MODEL` is a small model and `DIR` is
+/// `folder`; what it says on standard error.
+fn quad(folder: &Path, words: &str) -> (Option<i32>, String) {
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny");
+    let model = tiny.join("models/unet2_base.legacy17.onnx").display().to_string();
+    let places = [("MODEL", model), ("DIR", folder.display().to_string())];
+    let word =
+        |word: &str| places.iter().fold(word.to_owned(), |word, (name, path)| word.replace(name, path));
+    let output = Command::new(env!("CARGO_BIN_EXE_quad")).args(words.split_whitespace().map(word)).output();
+    let output = output.expect("it starts");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Statistics of a small model, in `DIR/stats`.
+fn calibrate(folder: &Path) {
+    fs::write(folder.join("ranges.json"), r#"{"*": [-4.0, 4.0], "*softmax*": [0.0, 1.0]}"#).expect("written");
+    let done = quad(folder, "calibrate MODEL --ranges DIR/ranges.json -o DIR/stats");
+    assert_eq!(done.0, Some(0), "{}", done.1);
+}
+
+#[test]
+fn one_command_writes_what_several_do() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    calibrate(folder);
+    for (target, rules, out) in [("litert", "litert", "tflite"), ("neuropilot", "neuropilot", "tflite")] {
+        let words = [
+            format!("profile make DIR/stats --anchor base --precision w8a16 --rules {rules} -o DIR/profile"),
+            "quantize MODEL --profile DIR/profile -o DIR/typed.quad".to_owned(),
+            format!("convert DIR/typed.quad --target {target} -o DIR/several.{out}"),
+            format!("convert MODEL --target {target} --profile DIR/profile -o DIR/one.{out}"),
+            format!(
+                "convert MODEL --target {target} --precision w8a16 --stats DIR/stats --anchor base -o DIR/made.{out}"
+            ),
+        ];
+        for words in words {
+            let (code, said) = quad(folder, &words);
+            assert_eq!(code, Some(0), "quad {words}: {said}");
+        }
+        let file = |name: &str| fs::read(folder.join(format!("{name}.{out}"))).expect("readable");
+        assert!(file("one") == file("several"), "{target}: other bytes with a profile");
+        assert!(file("made") == file("several"), "{target}: other bytes with statistics");
+    }
+}
+
+#[test]
+fn what_is_missing_is_said_with_what_to_do() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    calibrate(folder);
+    let made =
+        quad(folder, "profile make DIR/stats --anchor base --precision w8a8 --rules qnn -o DIR/profile");
+    assert_eq!(made.0, Some(0), "{}", made.1);
+    for (words, expected) in [
+        ("--precision w8a16", "quad convert"),
+        ("--precision w8a16", "calibrate first"),
+        ("--precision int8", "expected f32, f16, or bits such as w8a16"),
+        ("--profile DIR/profile", "the profile is made by the rules `qnn`, and litert takes those of litert"),
+        ("--profile DIR/profile", "--anchor base --precision w8a8 --rules litert"),
+        ("--stats DIR/stats --anchor edge", "there are no statistics of adapter `edge`, only of base"),
+        ("--timesteps 0", "expected 1 to"),
+    ] {
+        let words = format!("convert MODEL --target litert -o DIR/out.tflite {words}");
+        let (code, said) = quad(folder, &words);
+        assert_eq!(code, Some(2), "quad {words}: {said}");
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(expected), "quad {words}: {said}");
+        assert!(!folder.join("out.tflite").exists());
+    }
 }
 
 /// How long the file that `child` writes beside `out` is; `None` before it begins.

@@ -53,6 +53,8 @@ pub struct TargetInfo {
     pub summary: &'static str,
     /// The generations of hardware that it knows, oldest first; the last is meant where none is named.
     pub archs: &'static [&'static str],
+    /// The presets of rules whose profiles it takes; `quad profile make --rules` makes one for it by the first.
+    pub rules: &'static [&'static str],
     /// Makes the target for a generation of hardware, one of `archs`, or for the default.
     pub make: fn(Option<&str>) -> Box<dyn Target>,
 }
@@ -80,16 +82,21 @@ pub enum UnknownTarget {
     },
 }
 
+/// What is known of the target `name` of `targets`.
+pub fn info<'t>(targets: &'t [TargetInfo], name: &str) -> Result<&'t TargetInfo, UnknownTarget> {
+    targets.iter().find(|info| info.name == name).ok_or_else(|| UnknownTarget::Name {
+        name: name.to_owned(),
+        known: targets.iter().map(|info| info.name).collect::<Vec<_>>().join(", "),
+    })
+}
+
 /// The target `name` of `targets`, for the generation of hardware `arch`.
 pub fn find(
     targets: &[TargetInfo],
     name: &str,
     arch: Option<&str>,
 ) -> Result<Box<dyn Target>, UnknownTarget> {
-    let info = targets.iter().find(|info| info.name == name).ok_or_else(|| UnknownTarget::Name {
-        name: name.to_owned(),
-        known: targets.iter().map(|info| info.name).collect::<Vec<_>>().join(", "),
-    })?;
+    let info = info(targets, name)?;
     if let Some(arch) = arch.filter(|arch| !info.archs.contains(arch)) {
         let known = if info.archs.is_empty() { "none".to_owned() } else { info.archs.join(", ") };
         return Err(UnknownTarget::Arch { target: info.name, arch: arch.to_owned(), known });
@@ -121,8 +128,13 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_said_with_what_is() {
-        let info =
-            TargetInfo { name: "nothing", summary: "", archs: &["v1", "v2"], make: |_| Box::new(Nothing) };
+        let info = TargetInfo {
+            name: "nothing",
+            summary: "",
+            archs: &["v1", "v2"],
+            rules: &[],
+            make: |_| Box::new(Nothing),
+        };
         let targets = [info];
         assert!(find(&targets, "nothing", None).is_ok() && find(&targets, "nothing", Some("v2")).is_ok());
         let said = |name, arch| find(&targets, name, arch).expect_err("not known").to_string();

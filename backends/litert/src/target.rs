@@ -23,11 +23,15 @@ pub fn finishing(lacks_sines: bool) -> String {
 /// All targets whose models are written by this backend.
 pub const TARGETS: [TargetInfo; 4] = [LITERT, NEUROPILOT, EXYNOS, QUALCOMM];
 
+/// Rules whose profiles fit the runtime's kernels. Those of vendors ask for more.
+pub(crate) const RULES: &[&str] = &["litert", "neuropilot", "exynos"];
+
 /// In lists of targets.
 pub const LITERT: TargetInfo = TargetInfo {
     name: "litert",
     summary: "LiteRT, which was TensorFlow Lite: the kernels of its interpreter, version 2.3.0.",
     archs: &[],
+    rules: RULES,
     make: |_| Box::new(LiteRt),
 };
 

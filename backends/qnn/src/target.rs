@@ -19,6 +19,7 @@ pub const QNN: TargetInfo = TargetInfo {
     name: "qnn",
     summary: "The tensor processors (HTP) of Qualcomm's chips, through QNN.",
     archs: &["SM8350", "SM8450", "SM8550", "SC8380XP", "SM8650", "SM8750", "SM8850"],
+    rules: &["qnn"],
     make: |arch| Box::new(Qnn { soc: arch.and_then(|part| part.parse().ok()).unwrap_or_default() }),
 };
 

@@ -1,6 +1,7 @@
 //! `quad convert`: writes a model in another format, for a runtime, or in the same one as QUAD understands it.
 
 mod qnn;
+mod quantizing;
 mod runtime;
 
 use std::io::Write;
@@ -27,7 +28,9 @@ use crate::output;
   quad convert unet.quad -o copy.onnx
   quad convert unet.onnx --target litert -o unet.tflite
   quad convert quantized.quad --target qnn --soc SM8750 --adapter style=style/ -o unet-8750
-  quad convert unet.onnx --target litert --precision f16 --adapter style=style/ -o unet.tflite")]
+  quad convert unet.onnx --target litert --precision f16 --adapter style=style/ -o unet.tflite
+  quad convert unet.onnx --target neuropilot --adapter style=style/ --profile unet.profile -o unet.tflite
+  quad convert unet.onnx --target litert --precision w8a16 --adapter style=style/ --stats unet.stats -o unet.tflite")]
 pub(crate) struct Arguments {
     /// The model, .onnx or .quad.
     model: PathBuf,

@@ -164,18 +164,7 @@ fn slot_bytes(graph: &Graph) -> u64 {
 impl Told {
     /// Tells what the profile and the graph do not agree in.
     fn warn(&self) {
-        for name in &self.report.absent {
-            output::warning(&format!("the profile has an entry for `{name}`, which the graph does not have"));
-        }
-        let unexpected: Vec<String> =
-            self.report.unexpected().map(|value| format!("`{}` ({})", value.name, value.op)).collect();
-        if !unexpected.is_empty() {
-            output::warning(&format!(
-                "{} stay floats and the profile does not say why: {}",
-                counted(unexpected.len(), "value"),
-                unexpected.join(", ")
-            ));
-        }
+        quantized::disagreements(&self.report).iter().for_each(|said| output::warning(said));
     }
 
     fn print(&self, json: bool) -> Result<(), Failure> {

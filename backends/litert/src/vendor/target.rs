@@ -10,7 +10,7 @@ use quad_ir::graph::{Graph, NodeId};
 use super::{VendorRules, exynos, neuropilot, qualcomm};
 use crate::lower::{Settings, legality, lower, table};
 use crate::schema::Builtin;
-use crate::target::finishing;
+use crate::target::{RULES, finishing};
 
 /// NeuroPilot in lists of targets.
 pub const NEUROPILOT: TargetInfo = TargetInfo {
@@ -18,6 +18,7 @@ pub const NEUROPILOT: TargetInfo = TargetInfo {
     summary: "MediaTek's NeuroPilot through LiteRT: what the plugin legalizes and the documentation of the MDLA allows. \
               Whether NeuroPilot compiles a model only NeuroPilot can tell.",
     archs: neuropilot::ARCHS,
+    rules: &["neuropilot"],
     make: |arch| {
         let rules = neuropilot::rules(arch.unwrap_or("mdla5.5"));
         Box::new(Vendor { info: &NEUROPILOT, rules })
@@ -30,6 +31,7 @@ pub const EXYNOS: TargetInfo = TargetInfo {
     summary: "Samsung's Exynos through LiteRT: what the plugin has a builder for. Whether Exynos compiles a model only \
               Exynos can tell.",
     archs: &[],
+    rules: &["exynos", "litert", "neuropilot"],
     make: |_| Box::new(Vendor { info: &EXYNOS, rules: &exynos::RULES }),
 };
 
@@ -38,6 +40,7 @@ pub const QUALCOMM: TargetInfo = TargetInfo {
     name: "litert-qualcomm",
     summary: "Qualcomm's Hexagon NPU through LiteRT: what the plugin compiles with QNN 2.51 for SM8650 and later.",
     archs: &[],
+    rules: RULES,
     make: |_| Box::new(Vendor { info: &QUALCOMM, rules: &qualcomm::RULES }),
 };
 

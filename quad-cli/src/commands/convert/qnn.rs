@@ -7,7 +7,7 @@ use quad_build::emit::qnn::{self as emit, Folder};
 use quad_ir::text;
 use quad_passes::registry::Registry;
 use quad_qnn::soc::Soc;
-use quad_qnn::target::Qnn;
+use quad_qnn::target::{QNN, Qnn};
 use serde::Serialize;
 
 use super::runtime::{self, Options};
@@ -44,7 +44,7 @@ pub(super) fn run(
         (native, _) => native,
     };
     let mut notes = Vec::new();
-    let mut prepared = runtime::prepared(model, options, &mut notes)?;
+    let mut prepared = runtime::prepared(model, options, &QNN, registry, &mut notes)?;
     let sizes = options.sizes.iter().cloned().collect();
     make_legal(&mut prepared.module, &Qnn { soc }, &sizes, registry, &mut notes)?;
     model::main_graph(&prepared.module, model).map_err(Failure::input)?;

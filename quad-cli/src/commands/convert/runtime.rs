@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::ValueEnum;
-use quad_backends::target::{self, Target};
+use quad_backends::target::{self, Target, TargetInfo};
 use quad_build::emit::{self, litert};
 use quad_ir::graph::Graph;
 use quad_ir::text;
@@ -16,11 +17,12 @@ use quad_qnn::target::QNN;
 use serde::Serialize;
 
 use super::super::pipeline::size;
+use super::quantizing::{self, Quantizing, Stored};
 use crate::adapters::{self, Prepared, Rank, Settings};
 use crate::exit::{Failure, Outcome};
 use crate::frozen::{Named, named};
 use crate::table::{bytes, counted};
-use crate::targets::make_legal;
+use crate::targets::{make_legal, tabulate_timesteps};
 use crate::{model, output, packed};
 
 /// How a model is converted for a runtime.
@@ -48,9 +50,15 @@ pub(super) struct Options {
     /// Where channels of images that are passed in and given back lie.
     #[arg(long, value_enum, default_value_t = IoLayout::Keep, requires = "target")]
     io_layout: IoLayout,
-    /// How float constants are stored; a model that is quantized already says so itself.
-    #[arg(long, value_enum, default_value_t = Precision::F32, requires = "target")]
-    precision: Precision,
+    /// How the model is stored: f32 or f16 for constants of floats, or bits of weights, activations and slots, such as w8a16,
+    /// which takes --stats or --profile. What is quantized already stays as it is.
+    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = Stored::from_str, requires = "target")]
+    precision: Stored,
+    #[command(flatten)]
+    quantizing: Quantizing,
+    /// Timesteps are whole numbers below N: sines and cosines of them are looked up in a table, exact in 16-bit floats, too.
+    #[arg(long, value_name = "N", requires = "target")]
+    timesteps: Option<u64>,
     /// An adapter that the model is to take at run time, and its name; may be given more than once. Its slots are written
     /// beside OUT, as OUT.NAME.safetensors.
     #[arg(long = "adapter", value_name = "NAME=PATH", value_parser = named, requires = "target")]
@@ -64,15 +72,6 @@ pub(super) struct Options {
     /// Print one JSON object.
     #[arg(long, requires = "target")]
     pub(super) json: bool,
-}
-
-/// How float constants are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Precision {
-    /// In 32 bits.
-    F32,
-    /// In 16 bits, widened when the model is loaded.
-    F16,
 }
 
 /// Types of inputs and outputs.
@@ -123,7 +122,8 @@ pub(super) fn run(
     }
     let target = target::find(&TARGETS, target, options.arch.as_deref()).map_err(Failure::input)?;
     let mut notes = Vec::new();
-    let mut prepared = prepared(model, options, &mut notes)?;
+    let info = target::info(&TARGETS, target.name()).map_err(Failure::input)?;
+    let mut prepared = prepared(model, options, info, registry, &mut notes)?;
     let sizes = options.sizes.iter().cloned().collect();
     make_legal(&mut prepared.module, &*target, &sizes, registry, &mut notes)?;
     let graph = model::main_graph(&prepared.module, model).map_err(Failure::input)?;
@@ -155,14 +155,28 @@ pub(super) fn write_slots(path: &Path, prepared: &Prepared, index: usize, name: 
     packed::write(path, &prepared.module, &filled, &format!("{name}=1")).map_err(Failure::input)
 }
 
-/// The model, which takes the adapters that are given.
+/// The model, quantized for `target` where that is asked for, which takes the adapters that are given.
 pub(super) fn prepared(
     model: &Path,
     options: &Options,
+    target: &TargetInfo,
+    registry: &Registry,
     notes: &mut Vec<String>,
 ) -> Result<Prepared, Failure> {
-    let module = model::open(model).map_err(Failure::input)?;
+    let Options { adapters: given, quantizing, precision, .. } = options;
+    let mut module = match quantizing::quantized(model, given, quantizing, *precision, target)? {
+        Some(module) => module,
+        None => model::open(model).map_err(Failure::input)?,
+    };
     model::main_graph(&module, model).map_err(Failure::input)?;
+    if let Some(steps) = options.timesteps {
+        let found = tabulate_timesteps(&mut module, steps, registry).map_err(Failure::input)?;
+        notes.push(format!(
+            "{} looked up, for whole timesteps from 0 to {}",
+            counted(found, "sine"),
+            steps - 1
+        ));
+    }
     if options.adapters.is_empty() {
         return Ok(Prepared { module, adapters: Vec::new(), lifted: None, notes: Vec::new() });
     }
@@ -200,7 +214,7 @@ impl Options {
     /// How the model is written.
     fn emission(&self) -> litert::Options {
         litert::Options {
-            half_weights: self.precision == Precision::F16,
+            half_weights: self.precision == Stored::Half,
             io_types: self.io_types.map(IoTypes::wanted),
             channels_last: self.io_layout == IoLayout::Nhwc,
         }
