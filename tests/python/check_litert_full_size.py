@@ -39,9 +39,9 @@ MAX_MEBIBYTES = 800
 INLINE_LIMIT = 1_900_000_000
 RANK = 8
 SEED = 5
-# How far LiteRT may be off the interpreter: decibels between the output's range and the root mean squared difference. Two steps
-# of 16 bits, as results of some hundred layers in a row are rounded, are 84.
-LEAST_DECIBELS = 80
+# How far LiteRT may be off the interpreter: decibels between the output's range and the root mean squared difference. A share
+# of 4096 positions in softmax is 8 steps of its encoding, where the runtime's kernels are up to 7 off, so this is no 16 bits.
+LEAST_DECIBELS = 70
 # The value after the first transformer, by what its name ends with.
 CUT = "down_blocks.0/attentions.0/Add_output_0"
 WIDTHS = {"down_blocks": [320, 640, 1280], "up_blocks": [None, 1280, 640, 320]}

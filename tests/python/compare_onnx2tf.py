@@ -96,7 +96,8 @@ def by_quad(quad, model, precision, samples, outdir):
 
 
 def by_onnx2tf(_, model, precision, samples, outdir):
-    """The file that onnx2tf writes, with its processor time and memory. It takes samples with channels last."""
+    """The file that onnx2tf writes, with its processor time and memory. It takes samples with channels last, and takes
+    what has three axes for channels and places as well."""
     folder = outdir / f"onnx2tf.{precision}"
     # It writes the simplified model over the one that it is given.
     model = shutil.copy(model, outdir / f"onnx2tf.{precision}.onnx")
@@ -120,7 +121,7 @@ def by_onnx2tf(_, model, precision, samples, outdir):
 
 
 def channels_last(array):
-    return np.moveaxis(array, 1, -1) if array.ndim == 4 else array
+    return np.moveaxis(array, 1, -1) if array.ndim > 2 else array
 
 
 def measure(command):

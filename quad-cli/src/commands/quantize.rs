@@ -164,7 +164,9 @@ fn slot_bytes(graph: &Graph) -> u64 {
 impl Told {
     /// Tells what the profile and the graph do not agree in.
     fn warn(&self) {
-        quantized::disagreements(&self.report).iter().for_each(|said| output::warning(said));
+        for said in quantized::disagreements(&self.report) {
+            output::warning(&said);
+        }
     }
 
     fn print(&self, json: bool) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ use quad_ir::tensor::Tensor;
 use quad_ir::text::NoWeights;
 use quad_litert::flatbuffer;
 use quad_litert::lower::{Settings, lower};
+use quad_litert::schema::Builtin;
 use quad_litert::target::finishing;
 use quad_passes::pipeline::Pipeline;
 use quad_passes::registry::Registry;
@@ -47,6 +48,8 @@ fn main() -> Result<ExitCode, Failed> {
         Trial::test("the same bytes with any number of threads", same_bytes),
         Trial::test("channels last at the border", channels_last),
         Trial::test("stored integers at the border", stored_border),
+        Trial::test("sines of timesteps", sines),
+        Trial::test("what a file says of itself", about),
     ];
     let trials = each
         .chain(others)
@@ -284,6 +287,73 @@ fn channels_last() -> Result<(), Failed> {
     match lower(graph.main().ok_or("a graph")?, &settings) {
         Err(error) if error.to_string().contains("input `x` cannot have channels last") => Ok(()),
         other => Err(format!("not refused: {other:?}").into()),
+    }
+}
+
+/// Sines as polynomials, and those of timesteps in a table, are as good as the runtime's own, at every timestep.
+fn sines() -> Result<(), Failed> {
+    let model = named("unet2_base.legacy17")?;
+    let imported = model.import()?;
+    let folder = tempfile::tempdir()?;
+    let frozen = after(model.import()?, PREPARATION)?;
+    for passes in [finishing(true), format!("tabulate-timesteps{{steps=1000}},{}", finishing(false))] {
+        let module = after(frozen.clone(), &passes)?;
+        let lowered = lower(module.main().ok_or("one graph")?, &Settings::default())?;
+        let sines = |op: &Builtin| [Builtin::Sin, Builtin::Cos].contains(op);
+        if lowered.subgraphs[0].operators.iter().any(|operator| sines(&operator.op)) {
+            return Err(format!("{passes}: there are sines left").into());
+        }
+        let path = folder.path().join("model.tflite");
+        flatbuffer::write_file(&lowered, &path)?;
+        for step in [0i64, 1, 37, 500, 981, 999] {
+            let mut inputs = model.inputs(&imported, &model.cases[0])?;
+            inputs.insert("timestep".to_owned(), Tensor::from_vec(&[1], vec![step])?);
+            let expected = interpreted(&imported, &inputs)?;
+            for resolver in RESOLVERS {
+                let found = litert()?.run(&path, resolver, &[&inputs])?;
+                require(
+                    &format!("{passes}, {resolver}, step {step}"),
+                    deviation(&found[0], &expected)?,
+                    ALLOWED,
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A file has the names of the source in its signature, in their order, and says which model, profile and version it is of.
+fn about() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let (ranges, stats, profile, typed, out) =
+        (place("ranges.json"), place("stats"), place("profile"), place("unet.quad"), place("unet.tflite"));
+    std::fs::write(&ranges, r#"{"*": [-4.0, 4.0], "*softmax*": [0.0, 1.0]}"#)?;
+    let model = named("unet2_base.legacy17")?;
+    let source = paths::fixtures().join("tiny/models").join(&model.file).display().to_string();
+    quantized::quad(&["calibrate", &source, "--ranges", &ranges, "-o", &stats])?;
+    let make = ["profile", "make", &stats, "--anchor", "base", "--rules", "litert", "-o", &profile];
+    quantized::quad(&make)?;
+    quantized::quad(&["quantize", &source, "--profile", &profile, "-o", &typed])?;
+    quantized::quad(&["convert", &typed, "--target", "litert", "-o", &out])?;
+    let about = litert()?.about(Path::new(&out))?;
+    let imported = model.import()?;
+    let graph = imported.main().ok_or("a model has one graph")?;
+    let inputs: Vec<String> =
+        graph.inputs().filter_map(|input| input.name().map(ToString::to_string)).collect();
+    let outputs: Vec<String> = graph.outputs().iter().map(|output| output.name.to_string()).collect();
+    let lines = std::fs::read_to_string(&profile)?;
+    let hash = lines.split("\"blake3\": \"").nth(1).and_then(|rest| rest.split('"').next());
+    let metadata: BTreeMap<&str, &str> =
+        about.metadata.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let expected = [("quad.profile", hash), ("quad.version", Some(env!("CARGO_PKG_VERSION")))];
+    let is_digest = |text: &&str| text.len() == 32 && text.chars().all(|digit| digit.is_ascii_hexdigit());
+    let says_so = expected.iter().all(|(name, text)| metadata.get(name).copied() == *text)
+        && metadata.get("quad.model").is_some_and(is_digest);
+    if about.inputs == inputs && about.outputs == outputs && says_so {
+        Ok(())
+    } else {
+        Err(format!("{about:?}; expected {inputs:?}, {outputs:?}, {expected:?}").into())
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("quantized unet2 with adapters", || adapters::check(prepared(TINY)?)),
         Trial::test("quantized testbed by command", || adapters::command(prepared(TESTBED)?)),
         Trial::test("quantized layers", layers::check),
+        Trial::test("quantized w8a16 legalized", legalize),
         Trial::test("quantized w8a16 compiled", compile)
             .with_ignored_flag(std::env::var_os("QUAD_COMPILERS").is_none()),
     ]
@@ -231,11 +232,25 @@ impl Quantized {
     }
 }
 
-/// A compiler for an NPU takes all of the model.
-fn compile() -> Result<(), Failed> {
+/// The model as it is written for NeuroPilot, under `name`: the file that all compilers are asked about.
+fn for_compilers(name: &str) -> Result<PathBuf, Failed> {
     let prepared = prepared(TESTBED)?;
-    let written = prepared.folder.path().join("qualcomm.tflite");
+    let written = prepared.folder.path().join(name);
     let typed = text(&prepared.quantized[0].typed);
-    quad(&["convert", &typed, "--target", "litert-qualcomm", "-o", &text(&written)])?;
-    ["SM8650", "SM8750", "SM8850"].iter().try_for_each(|soc| vendors::takes_whole("qualcomm", soc, &written))
+    quad(&["convert", &typed, "--target", "neuropilot", "-o", &text(&written)])?;
+    Ok(written)
+}
+
+/// The plugins of MediaTek, beside two versions of NeuroPilot, and Samsung legalize all of the model.
+fn legalize() -> Result<(), Failed> {
+    let written = for_compilers("legalized.tflite")?;
+    let plugins = [("mediatek", "mt6989", "8.2.0"), ("mediatek", "mt6991", "8.2.24"), ("samsung", "E9965", "")];
+    plugins.iter().try_for_each(|(vendor, soc, version)| vendors::takes_whole(vendor, soc, version, &written))
+}
+
+/// Qualcomm's compiler takes all of the same model.
+fn compile() -> Result<(), Failed> {
+    let written = for_compilers("compiled.tflite")?;
+    let chips = ["SM8650", "SM8750", "SM8850"];
+    chips.iter().try_for_each(|soc| vendors::takes_whole("qualcomm", soc, "", &written))
 }

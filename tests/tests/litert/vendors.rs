@@ -88,10 +88,15 @@ fn write_all(folder: &Path, rules: &VendorRules) -> Result<BTreeMap<String, Vec<
     Ok(ours)
 }
 
-/// Whether the plugin of `vendor` takes all operators of `model`, as one.
-pub(crate) fn takes_whole(vendor: &str, soc: &'static str, model: &Path) -> Result<(), Failed> {
+/// Whether the plugin of `vendor` takes all operators of `model`, as one; the stand-in pretends to be `version`.
+pub(crate) fn takes_whole(
+    vendor: &str,
+    soc: &'static str,
+    version: &'static str,
+    model: &Path,
+) -> Result<(), Failed> {
     let vendor = VENDORS.into_iter().find(|found| found.name == vendor).ok_or("a vendor in the list")?;
-    let verdicts = ask(Vendor { soc, ..vendor }, &[model.to_owned()])?;
+    let verdicts = ask(Vendor { soc, version, ..vendor }, &[model.to_owned()])?;
     match verdicts.values().next() {
         Some(verdict) if verdict.whole => Ok(()),
         verdict => Err(format!("the compiler does not take the model whole: {verdict:?}").into()),

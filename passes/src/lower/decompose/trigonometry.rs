@@ -108,7 +108,7 @@ mod tests {
     use crate::pass::Pass;
 
     /// How far `op` of `arguments` is off the sine or cosine in double precision after the pass, at most.
-    fn off(op: &str, exact: fn(f64) -> f64, arguments: Vec<f32>) -> f64 {
+    fn off(op: &str, exact: fn(f64) -> f64, arguments: &[f32]) -> f64 {
         let count = arguments.len();
         let text = format!(
             "quad 1\n\ngraph @main(%x: f32[{count}]) {{\n  %y = {op}(%x) : f32[{count}]\n  return \"y\" = %y\n}}\n"
@@ -118,11 +118,11 @@ mod tests {
         let pass = Decompose { sine: true, ..Decompose::default() };
         pass.run(graph, &mut Context::default()).expect("it runs");
         assert!(graph.nodes().all(|node| node.op().def().name() != op));
-        let x = Tensor::from_f32(quad_ir::dtype::DType::F32, &[count], &arguments).expect("a tensor");
+        let x = Tensor::from_f32(quad_ir::dtype::DType::F32, &[count], arguments).expect("a tensor");
         let found =
             Interpreter::new(graph).run(&NamedTensors::from([("x".to_owned(), x)])).expect("it computes");
         let found = found["y"].to_f64().expect("numbers");
-        let errors = found.iter().zip(&arguments).map(|(found, x)| (found - exact(f64::from(*x))).abs());
+        let errors = found.iter().zip(arguments).map(|(found, x)| (found - exact(f64::from(*x))).abs());
         errors.fold(0.0, |most, error| if error.is_nan() { f64::INFINITY } else { error.max(most) })
     }
 
@@ -134,7 +134,7 @@ mod tests {
     fn it_is_off_by_less_than_the_manual_says() {
         for largest in [4.0, 1000.0, 262_144.0] {
             for (op, exact) in [("sin", f64::sin as fn(f64) -> f64), ("cos", f64::cos)] {
-                let off = off(op, exact, grid(largest));
+                let off = off(op, exact, &grid(largest));
                 assert!(off < 6e-7, "{op} up to {largest}: {off:e}");
             }
         }
@@ -147,12 +147,12 @@ mod tests {
             [x.next_down(), x, x.next_up()]
         };
         let near: Vec<f32> = (-4000..=4000).flat_map(borders).collect();
-        assert!(off("sin", f64::sin, near.clone()) < 6e-7 && off("cos", f64::cos, near) < 6e-7);
+        assert!(off("sin", f64::sin, &near) < 6e-7 && off("cos", f64::cos, &near) < 6e-7);
     }
 
     #[test]
     fn far_arguments_are_what_the_bound_is_for() {
         // Otherwise the bound would say nothing.
-        assert!(off("sin", f64::sin, grid(2e6)) > 1e-3);
+        assert!(off("sin", f64::sin, &grid(2e6)) > 1e-3);
     }
 }

@@ -69,7 +69,9 @@ pub(super) fn quantized(
     let mut module = frozen.module;
     let report =
         quantized::quantize(&mut module, &frozen.digest, &profile, Form::Typed).map_err(Failure::input)?;
-    quantized::disagreements(&report).iter().for_each(|said| output::warning(said));
+    for said in quantized::disagreements(&report) {
+        output::warning(&said);
+    }
     Ok(Some(module))
 }
 
