@@ -59,6 +59,38 @@ fn quad(folder: &Path, words: &str) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// What `quad check --json` says of a small model, and the code that it ends with.
+fn checked(model: &str, target: &str) -> (Option<i32>, serde_json::Value) {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny/models").join(model);
+    let output = Command::new(env!("CARGO_BIN_EXE_quad"))
+        .args(["check", "--json", "--target", target])
+        .arg(model)
+        .output()
+        .expect("it starts");
+    (output.status.code(), serde_json::from_slice(&output.stdout).expect("one JSON object"))
+}
+
+#[test]
+fn a_check_tells_scripts_what_a_target_takes() {
+    for target in ["litert", "neuropilot", "exynos", "litert-qualcomm"] {
+        let (code, found) = checked("unet2_base.legacy17.onnx", target);
+        assert_eq!((code, &found["legal"]), (Some(0), &true.into()), "{target}: {found}");
+        assert_eq!(found["nodes"], found["legal_nodes"], "{target}");
+        assert_eq!(found["partitions"].as_array().map(Vec::len), Some(1), "{target}");
+        // A compiler without sines gets polynomials.
+        let lacks_sines = found["pipeline"].as_str().is_some_and(|passes| passes.contains("sine=true"));
+        assert_eq!(lacks_sines, target == "neuropilot");
+        assert_eq!(found["operations"].get("sin").is_none(), target == "neuropilot");
+    }
+    let (code, found) = checked("clip_text.legacy17.onnx", "neuropilot");
+    assert_eq!((code, &found["legal"]), (Some(1), &false.into()));
+    let illegal = found["illegal"].as_array().expect("a list");
+    let count = |name: &str| found[name].as_u64().expect("a number");
+    assert_eq!(count("nodes") - count("legal_nodes"), illegal.len() as u64);
+    let gather = illegal.iter().find(|node| node["op"] == "gather").expect("a lookup of tokens");
+    assert!(gather["reasons"][0].as_str().is_some_and(|reason| reason.starts_with("GATHER is not taken")));
+}
+
 /// Statistics of a small model, in `DIR/stats`.
 fn calibrate(folder: &Path) {
     fs::write(folder.join("ranges.json"), r#"{"*": [-4.0, 4.0], "*softmax*": [0.0, 1.0]}"#).expect("written");

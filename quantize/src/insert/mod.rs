@@ -129,7 +129,11 @@ impl Pass for InsertQuant {
         let profile = self.profile()?;
         check_graph(graph, profile.as_ref())?;
         let plan = Plan::of(graph, None, &self.all(profile.as_ref())?)?;
-        values::insert(graph, &plan, cx)
+        values::insert(graph, &plan, cx)?;
+        if let Some(profile) = &profile {
+            note_profile(graph, profile);
+        }
+        Ok(())
     }
 
     fn run_module(&self, module: &mut Module, cx: &mut Context) -> Result<(), PassError> {
@@ -140,6 +144,7 @@ impl Pass for InsertQuant {
         let mut report = insert(module, &self.all(profile.as_ref())?, cx)?;
         if let Some(profile) = &profile {
             report.explain_floats(profile);
+            note_profile(main_of(module)?, profile);
         }
         for line in report.lines() {
             cx.noted(INFO.name, line);
@@ -184,11 +189,27 @@ pub fn insert_profile(
     check_digest(graph, profile)?;
     let mut report = insert(module, &of_profile(profile), cx)?;
     report.explain_floats(profile);
-    let main = module.main().map(|main| main.name().clone());
-    if let Some(graph) = module.graphs.iter_mut().find(|graph| Some(graph.name()) == main.as_ref()) {
-        graph.metadata_mut().insert(PROFILE.to_owned(), profile.hash());
-    }
+    note_profile(main_of(module)?, profile);
     Ok(report)
+}
+
+/// Lets `graph` say as which profile it was quantized.
+fn note_profile(graph: &mut Graph, profile: &Profile) {
+    graph.metadata_mut().insert(PROFILE.to_owned(), profile.hash());
+}
+
+/// The place of the graph of `module` that runs.
+fn main_at(module: &Module) -> Result<usize, PassError> {
+    let name = module.main().map(|main| main.name().clone());
+    let at = module.graphs.iter().position(|graph| Some(graph.name()) == name.as_ref());
+    at.ok_or_else(|| {
+        PassError::Refused("no graph runs: there are several, and none is called @main".to_owned())
+    })
+}
+
+fn main_of(module: &mut Module) -> Result<&mut Graph, PassError> {
+    let at = main_at(module)?;
+    Ok(&mut module.graphs[at])
 }
 
 /// Whether `profile` was made for `graph`.
@@ -212,12 +233,7 @@ fn check_digest(found: &str, profile: &Profile) -> Result<(), PassError> {
 
 /// Quantizes the values of the graph of `module` that runs which `encodings` names, and tells what was left.
 pub fn insert(module: &mut Module, encodings: &Encodings, cx: &mut Context) -> Result<Report, PassError> {
-    let name = module.main().map(|main| main.name().clone());
-    let Some(at) = module.graphs.iter().position(|graph| Some(graph.name()) == name.as_ref()) else {
-        return Err(PassError::Refused(
-            "no graph runs: there are several, and none is called @main".to_owned(),
-        ));
-    };
+    let at = main_at(module)?;
     let pack = module.graphs.iter().position(|graph| &**graph.name() == PACK);
     let plan = Plan::of(&module.graphs[at], pack.map(|pack| &module.graphs[pack]), encodings)?;
     if let Some(pack) = pack {

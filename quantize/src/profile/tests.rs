@@ -180,8 +180,8 @@ fn litert_has_fixed_encodings_and_biases_of_products() {
     let wide = made(&statistics, "a", &options("litert", "w8a16")).profile;
     assert_eq!(stored(&wide, "p"), (DType::I16, 1.0 / 32768.0, 0));
     assert_eq!(stored(&wide, "sum"), (DType::I16, 1.0 / 32767.0, 0));
-    // Slots have 8 bits: a filter of 16 bits is read wrongly.
-    assert_eq!(stored(&wide, "s.lora_B"), (DType::I8, 1.0 / 127.0, 0));
+    // The layer is a product at each position, of which 16 bits are right.
+    assert_eq!(stored(&wide, "s.lora_B"), (DType::I16, 1.0 / 32767.0, 0));
     let bias = &wide.entries["conv.b"];
     assert_eq!(
         (bias.role, bias.encoding.stored, bias.encoding.quant.axis),
@@ -197,6 +197,7 @@ fn litert_has_fixed_encodings_and_biases_of_products() {
 
     let narrow = made(&statistics, "a", &options("litert", "w8a8")).profile;
     assert_eq!(stored(&narrow, "p"), (DType::I8, 1.0 / 256.0, -128));
+    assert_eq!(stored(&narrow, "s.lora_B"), (DType::I8, 1.0 / 127.0, 0));
     assert_eq!(narrow.entries["conv.b"].encoding.stored, DType::I32);
 }
 

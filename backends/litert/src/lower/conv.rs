@@ -24,7 +24,7 @@ const VALID: Value = Value::Byte(1);
 
 pub(super) const ROWS: &[OpRow<Settings, Emit>] = &[OpRow {
     kind: OpKind::Conv,
-    becomes: "`CONV_2D`; `PAD` in front where its padding is not that of `SAME`; beside a kernel of 16 bits `BATCH_MATMUL`",
+    becomes: "`CONV_2D`; `PAD` in front where its padding is another than its own; beside a kernel of 16 bits `BATCH_MATMUL`",
     asks: "f32; two spatial axes, `layout = nhwc`",
     legality,
     emit,

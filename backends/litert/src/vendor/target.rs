@@ -79,6 +79,60 @@ impl Target for Vendor {
     }
 
     fn support(&self) -> Vec<SupportRow> {
-        rows_of(table())
+        rows_of(table()).into_iter().filter_map(|row| self.row(row)).collect()
+    }
+}
+
+impl Vendor {
+    /// What the compiler makes of a row of the runtime; `None` where it takes none of the operators.
+    fn row(&self, mut row: SupportRow) -> Option<SupportRow> {
+        let operators = named(&row.becomes);
+        let listed = |op: &Builtin| self.rules.operators.iter().find(|(listed, _)| listed == op);
+        if operators.iter().all(|op| listed(op).is_none()) {
+            let is_sine = operators.iter().any(|op| matches!(op, Builtin::Sin | Builtin::Cos));
+            "sums and products, by the passes that come first".clone_into(&mut row.becomes);
+            return is_sine.then_some(row);
+        }
+        for op in operators {
+            let more = match listed(&op) {
+                None => format!("no `{}`", op.name()),
+                Some((_, [])) => continue,
+                Some((_, types)) => {
+                    let types: Vec<&str> = types.iter().map(|dtype| dtype.name()).collect();
+                    format!("`{}` of {}", op.name(), types.join(", "))
+                }
+            };
+            row.asks = if row.asks.is_empty() { more } else { format!("{}; {more}", row.asks) };
+        }
+        Some(row)
+    }
+}
+
+/// The operators that a text names.
+fn named(text: &str) -> Vec<Builtin> {
+    let words = text.split('`').skip(1).step_by(2);
+    words.filter_map(|word| Builtin::ALL.iter().copied().find(|op| op.name() == word)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_name_operators_that_there_are() {
+        for row in rows_of(table()) {
+            let words = row.becomes.split('`').skip(1).step_by(2);
+            let operators = words.filter(|word| word.chars().all(|letter| !letter.is_lowercase())).count();
+            assert!(operators > 0 && named(&row.becomes).len() == operators, "{}: {}", row.op, row.becomes);
+        }
+    }
+
+    #[test]
+    fn what_a_compiler_has_not_is_not_said_to_be_taken() {
+        let rows = (NEUROPILOT.make)(None).support();
+        let found = |name: &str| rows.iter().find(|row| row.op == name);
+        assert!(found("exp").is_none());
+        assert_eq!(found("sin").map(|row| row.becomes.starts_with("sums")), Some(true));
+        assert_eq!(found("add").map(|row| &*row.becomes), Some("`ADD`"));
     }
 }
