@@ -118,3 +118,27 @@ pub fn only_read_by(value: ValueRef<'_>, reader: NodeRef<'_>) -> Result<(), Skip
     };
     Err(because(value.producer(), why))
 }
+
+#[cfg(test)]
+mod tests {
+    use quad_ir::text::{NoWeights, parse};
+
+    use super::*;
+
+    #[test]
+    fn windows_strides_pads_and_groups_are_no_products() {
+        let mixes = |w: &str, attributes: &str, y: &str| {
+            let text = format!(
+                "quad 1\n\ngraph @main(%x: f32[1, 4, 4, 2], %w: f32{w}) {{\n  \
+                 %y = conv(%x, %w) {{{attributes}layout = nhwc}} : f32{y}\n  return \"y\" = %y\n}}\n"
+            );
+            let module = parse(&text, &NoWeights).map_err(|error| error.show().to_string()).expect("a graph");
+            module.graphs[0].nodes().any(mixes_channels)
+        };
+        assert!(mixes("[3, 1, 1, 2]", "", "[1, 4, 4, 3]"));
+        assert!(!mixes("[3, 2, 2, 2]", "", "[1, 3, 3, 3]"));
+        assert!(!mixes("[3, 1, 1, 2]", "strides = [2, 2], ", "[1, 2, 2, 3]"));
+        assert!(!mixes("[3, 1, 1, 2]", "pads = [1, 1, 1, 1], ", "[1, 6, 6, 3]"));
+        assert!(!mixes("[2, 1, 1, 1]", "group = 2, ", "[1, 4, 4, 2]"));
+    }
+}
