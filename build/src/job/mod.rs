@@ -32,6 +32,8 @@ use quad_quantize::profile::make;
 use quad_quantize::rules::Rules;
 use serde::Serialize;
 
+use crate::targets::TARGETS;
+
 /// The name that the file of a job has where nobody says another.
 pub const FILE: &str = "quad.toml";
 
@@ -125,11 +127,9 @@ impl TargetKind {
 
     /// The rules that its encodings follow where nothing is said.
     pub fn rules(self) -> &'static str {
-        match self {
-            Self::LitertQualcomm => "litert",
-            Self::Onnx => "reference",
-            other => other.name(),
-        }
+        let compiled = TARGETS.iter().find(|info| info.name == self.name());
+        // ONNX is for no compiler in particular.
+        compiled.and_then(|info| info.rules.first().copied()).unwrap_or("reference")
     }
 }
 
