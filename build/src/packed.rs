@@ -11,6 +11,7 @@ use quad_ir::interpret::NamedTensors;
 use quad_ir::module::Module;
 use quad_ir::weights::WeightError;
 use quad_quantize::digest;
+use quad_quantize::insert::PROFILE;
 use quad_quantize::slots::Filled;
 
 /// The key under which the file names its model.
@@ -53,10 +54,12 @@ pub enum PackedError {
     Blend(PathBuf),
 }
 
-/// A digest of what `module` computes: of its text, which has the digests of all weights.
+/// A digest of what `module` computes: of its text, which has the digests of all weights. Which profile its encodings are from
+/// is no part of that: one of more adapters may have the same.
 pub fn digest(module: &Module) -> Result<String, PackedError> {
-    let main = module.main().ok_or(PackedError::NoMain)?;
-    Ok(digest::of_graph(main)?)
+    let mut main = module.main().ok_or(PackedError::NoMain)?.clone();
+    main.metadata_mut().remove(PROFILE);
+    Ok(digest::of_graph(&main)?)
 }
 
 /// Writes the slots of `filled`, made for `module` of `sources`.
