@@ -20,7 +20,7 @@ use quad_ir::interpret::NamedTensors;
 use quad_ir::module::Module;
 use quad_ir::tensor::Tensor;
 use quad_ir::text::read_files;
-use quad_litert::target::FINISHING;
+use quad_litert::target::finishing;
 use quad_passes::check;
 use quad_passes::lora::interface::adapter_inputs;
 use quad_passes::registry::Registry;
@@ -62,7 +62,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Runs a command of the program.
-fn quad(arguments: &[&str]) -> Result<(), Failed> {
+pub(crate) fn quad(arguments: &[&str]) -> Result<(), Failed> {
     let all = ["quad"].into_iter().chain(arguments.iter().copied());
     let code = quad_cli::run(&Registry::standard(), all.map(str::to_owned));
     if code == ExitCode::SUCCESS { Ok(()) } else { Err(format!("quad {} fails", arguments.join(" ")).into()) }
@@ -183,7 +183,7 @@ impl Source {
         quad(&[&["quantize", model, "--profile", &profile_at, "-o", &typed_at][..], adapters].concat())?;
         quad(&["convert", &typed_at, "--target", "litert", "-o", &written_at])?;
         let module = read_files(&typed)?;
-        let legal = after(module.clone(), FINISHING)?;
+        let legal = after(module.clone(), &finishing(false))?;
         let graph = module.main().ok_or("a graph runs")?;
         let zeros = adapter_inputs(graph)
             .filter_map(|slot| Some((slot.name()?.to_string(), check::absent(slot)?)))
@@ -244,7 +244,8 @@ fn for_compilers(name: &str) -> Result<PathBuf, Failed> {
 /// The plugins of MediaTek, beside two versions of NeuroPilot, and Samsung legalize all of the model.
 fn legalize() -> Result<(), Failed> {
     let written = for_compilers("legalized.tflite")?;
-    let plugins = [("mediatek", "mt6989", "8.2.0"), ("mediatek", "mt6991", "8.2.24"), ("samsung", "E9965", "")];
+    let plugins =
+        [("mediatek", "mt6989", "8.2.0"), ("mediatek", "mt6991", "8.2.24"), ("samsung", "E9965", "")];
     plugins.iter().try_for_each(|(vendor, soc, version)| vendors::takes_whole(vendor, soc, version, &written))
 }
 

@@ -23,7 +23,8 @@ fn scaled(sum: i64, multiplier: Multiplier, stored: Stored) -> i32 {
 pub(super) fn convolution(conv: &Conv, node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Computed {
     let (x, w, y) = (node.operand("x")?, node.operand("w")?, node.result());
     let (input, output) = (Stored::of(x)?, Stored::of(y)?);
-    let filter = w.ty().quant.as_deref().filter(|_| matches!(w.ty().dtype, DType::I4 | DType::I8))?;
+    let filter =
+        w.ty().quant.as_deref().filter(|_| matches!(w.ty().dtype, DType::I4 | DType::I8 | DType::I16))?;
     if conv.layout != DataLayout::Nhwc || x.ty().rank() != 4 {
         return None;
     }
@@ -36,7 +37,13 @@ pub(super) fn convolution(conv: &Conv, node: NodeRef<'_>, operands: &[Option<Ten
     let bias = operands.get(2).and_then(Option::as_ref).map(Tensor::to_i64).transpose().ok()?;
     let factor = |channel: usize| {
         let scale = filter.scales[if filter.scales.len() == 1 { 0 } else { channel }].get();
-        Multiplier::of(f64::from(input.scale) * f64::from(scale) / f64::from(output.scale))
+        // A kernel of 16 bits is a factor of a product, which rounds the scales multiplied to single precision.
+        let scales = if w.ty().dtype == DType::I16 {
+            f64::from(input.scale * scale)
+        } else {
+            f64::from(input.scale) * f64::from(scale)
+        };
+        Multiplier::of(scales / f64::from(output.scale))
     };
     let factors: Vec<Multiplier> = (0..kernel[0] as usize).map(factor).collect();
     let at = |list: &[u64], axis: usize, default: u64| list.get(axis).copied().unwrap_or(default) as i64;
