@@ -1,14 +1,16 @@
 //! Bundles of the trained testbed: the same bytes whatever happens on the way, and only what changed is done again.
 //!
+//! The model of a bundle runs in LiteRT where `QUAD_PYTHON` names a Python that has it; that test is ignored otherwise.
 //! `QUAD_KILLS` says how many builds are killed at random points; a few unless it is set.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use libtest_mimic::{Arguments, Trial};
 use quad_frontends::data::safetensors::{self, SafeTensorsFile};
 use quad_ir::interpret::NamedTensors;
 use quad_ir::tensor::Tensor;
@@ -17,6 +19,45 @@ use tempfile::TempDir;
 
 /// Builds that are killed where nobody says.
 const KILLS: usize = 3;
+
+/// The tests that need nothing else.
+const TESTS: &[(&str, fn())] = &[
+    (
+        "a_second_build_does_nothing_and_threads_make_no_difference",
+        a_second_build_does_nothing_and_threads_make_no_difference,
+    ),
+    (
+        "an_adapter_that_changes_has_only_its_own_stages_done",
+        an_adapter_that_changes_has_only_its_own_stages_done,
+    ),
+    (
+        "builds_that_are_killed_go_on_and_come_to_the_same_bytes",
+        builds_that_are_killed_go_on_and_come_to_the_same_bytes,
+    ),
+    ("a_later_adapter_is_packed_as_if_it_had_been_known", a_later_adapter_is_packed_as_if_it_had_been_known),
+    ("what_was_locked_is_compared", what_was_locked_is_compared),
+    ("an_adapter_without_effect_fails_the_build", an_adapter_without_effect_fails_the_build),
+    ("wrong_jobs_are_refused_before_anything_is_written", wrong_jobs_are_refused_before_anything_is_written),
+    ("messages_of_jobs_are_explained", messages_of_jobs_are_explained),
+    ("places_that_cannot_be_written_are_said", places_that_cannot_be_written_are_said),
+    ("the_first_job_is_written_from_what_is_there", the_first_job_is_written_from_what_is_there),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let test = |(name, test): &(&str, fn())| {
+        let test = *test;
+        Trial::test(*name, move || {
+            test();
+            Ok(())
+        })
+    };
+    let mut trials: Vec<Trial> = TESTS.iter().map(test).collect();
+    let python = std::env::var_os("QUAD_PYTHON");
+    let name = "a_later_adapter_runs_in_litert";
+    trials.push(test(&(name, a_later_adapter_runs_in_litert)).with_ignored_flag(python.is_none()));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
 
 fn testbed() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/testbed");
@@ -104,7 +145,6 @@ fn done(output: &str) -> Vec<String> {
     done.map(|stage| stage["stage"].as_str().expect("a name").to_owned()).collect()
 }
 
-#[test]
 fn a_second_build_does_nothing_and_threads_make_no_difference() {
     let folder = reference().0.path();
     let again = expect(0, &quad(folder, &["build", "--json"]));
@@ -121,7 +161,6 @@ fn a_second_build_does_nothing_and_threads_make_no_difference() {
     assert!(shown.contains("encodings of edge") && shown.contains("model.qdq.onnx"), "{shown}");
 }
 
-#[test]
 fn an_adapter_that_changes_has_only_its_own_stages_done() {
     let folder = TempDir::new().expect("a folder");
     let mine = folder.path().join("mine");
@@ -146,7 +185,6 @@ fn an_adapter_that_changes_has_only_its_own_stages_done() {
     assert!(again.contains(&"verify inpaint on litert".to_owned()), "{again:?}");
 }
 
-#[test]
 fn builds_that_are_killed_go_on_and_come_to_the_same_bytes() {
     let (reference, took) = reference();
     let kills = std::env::var("QUAD_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(KILLS);
@@ -192,7 +230,6 @@ fn builds_that_are_killed_go_on_and_come_to_the_same_bytes() {
     assert_eq!(left.len(), 2, "nothing but the bundle and the cache: {left:?}");
 }
 
-#[test]
 fn a_later_adapter_is_packed_as_if_it_had_been_known() {
     let folder = TempDir::new().expect("a folder");
     fs::write(folder.path().join("quad.toml"), job(&["edge", "inpaint", "relight"], TARGETS))
@@ -220,7 +257,36 @@ fn a_later_adapter_is_packed_as_if_it_had_been_known() {
     assert!(found.contains("onnx/profile.json: has 2 bytes"), "{found}");
 }
 
-#[test]
+/// The quality of an output in LiteRT, in decibels, against what `PyTorch` computed with the adapter `expected`.
+fn in_litert(bundle: &Path, adapter: &str, expected: &str) -> f64 {
+    let python = std::env::var_os("QUAD_PYTHON").expect("the test is ignored without one");
+    let data = testbed().join("../demo");
+    let output = Command::new(python)
+        .arg(testbed().join("../../python/run_bundle_litert.py"))
+        .args([bundle, Path::new(adapter)])
+        .args([data.join(format!("{expected}.inputs.npz")), data.join(format!("{expected}.expected.npz"))])
+        .arg("2")
+        .output()
+        .expect("Python starts");
+    let figures: Value = serde_json::from_str(&expect(0, &output)).expect("JSON");
+    figures["out_sample"].as_f64().expect("the output of the model")
+}
+
+fn a_later_adapter_runs_in_litert() {
+    let alone = TempDir::new().expect("a folder");
+    let bundle = alone.path().join("bundle");
+    for (name, bytes) in contents(&reference().0.path().join("bundle")) {
+        let to = bundle.join(name);
+        fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+        fs::write(to, bytes).expect("a file");
+    }
+    let deblur = format!("deblur={}", testbed().join("lora/deblur").display());
+    expect(0, &quad(alone.path(), &["bundle", "add-adapter", "bundle", &deblur]));
+    let (own, other) = (in_litert(&bundle, "deblur", "deblur"), in_litert(&bundle, "edge", "deblur"));
+    assert!(own > 30.0, "{own} dB");
+    assert!(other < own - 6.0, "another adapter does something else: {other} dB, {own} dB");
+}
+
 fn what_was_locked_is_compared() {
     let folder = TempDir::new().expect("a folder");
     let (path, text) = (folder.path().join("quad.toml"), job(&["edge"], "[targets.litert]\n"));
@@ -251,7 +317,6 @@ fn what_was_locked_is_compared() {
     expect(0, &quad(folder.path(), &["build", "--check"]));
 }
 
-#[test]
 fn an_adapter_without_effect_fails_the_build() {
     let folder = TempDir::new().expect("a folder");
     let from = testbed().join("lora/edge");
@@ -322,7 +387,6 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("model = ", "pipeline = \"dce\"\nmodel = ", "makes no graph @pack"),
 ];
 
-#[test]
 fn wrong_jobs_are_refused_before_anything_is_written() {
     let mut wrong = Vec::new();
     for (old, new, says) in WRONG {
@@ -348,7 +412,31 @@ fn wrong_jobs_are_refused_before_anything_is_written() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-#[test]
+/// Words of messages that the page of troubleshooting explains.
+const EXPLAINED: &[&str] = &[
+    "there is no key",
+    "there is no word",
+    "missing field",
+    "which is to be",
+    "cannot be the name of an adapter",
+    "the job has no target",
+    "there is no policy and no adapter",
+    "needs `soc`",
+    "makes no graph @pack",
+    "is too little",
+    "changes nothing on target",
+    "and the job asks for",
+    "is there already and is no bundle",
+    "is no bundle",
+];
+
+fn messages_of_jobs_are_explained() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let missing: Vec<&&str> = EXPLAINED.iter().filter(|words| !page.contains(**words)).collect();
+    assert!(missing.is_empty(), "docs/troubleshooting.md does not explain {missing:?}");
+}
+
 fn places_that_cannot_be_written_are_said() {
     let folder = TempDir::new().expect("a folder");
     let at = |name: &str| folder.path().join(name);
@@ -381,7 +469,6 @@ fn places_that_cannot_be_written_are_said() {
     expect(0, &quad(folder.path(), &["build"]));
 }
 
-#[test]
 fn the_first_job_is_written_from_what_is_there() {
     let folder = TempDir::new().expect("a folder");
     let bed = testbed();

@@ -5,15 +5,18 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use quad_frontends::data::safetensors::SafeTensorsFile;
 use quad_ir::whole_file::WholeFile;
 use quad_quantize::statistics::BASE;
 use serde::Serialize;
 
-use super::{ADAPTERS, AdapterPage, BundleError, FileEntry, MANIFEST, Packer, Packing, SourcePage, at, read};
+use super::{
+    ADAPTERS, AdapterPage, BundleError, FileEntry, MANIFEST, Manifest, Packer, Packing, SourcePage, at, read,
+};
 use crate::cache;
+use crate::packed::PackedError;
 
 /// An adapter on one target.
 #[derive(Clone, Debug, Serialize)]
@@ -45,36 +48,29 @@ pub fn add_adapter(
         )));
     }
     let digest = digest(path)?;
-    let mut added = Vec::new();
-    for (target, page) in &mut manifest.targets {
-        let packer = Packer::open(&folder.join(target), &page.facts)?;
-        let file = format!("{target}/{ADAPTERS}/{name}.safetensors");
-        let out = folder.join(&file);
-        if let Some(parent) = out.parent() {
-            fs::create_dir_all(parent).map_err(at(parent))?;
+    let mut parts = Vec::new();
+    let packed = pack(folder, &manifest, (name, path, &digest), &mut parts, notes);
+    let added = match packed {
+        Ok(added) => added,
+        Err(error) => {
+            // Nothing half-written stays, as far as it can be removed.
+            for part in &parts {
+                let _ = cache::remove(part);
+            }
+            return Err(error);
         }
-        // Beside its place until it is known to change something.
-        let part = out.with_extension("part");
-        let packing = packer.pack(name, path, &digest, &manifest.allow_unused, &part, notes)?;
-        let slots = SafeTensorsFile::open(&part).map_err(crate::packed::PackedError::Read)?;
-        let base = packer.base()?;
-        if slots.tensors().iter().all(|(name, tensor)| base.get(name) == Some(tensor)) {
-            fs::remove_file(&part).map_err(at(&part))?;
-            return Err(BundleError::NoEffect { adapter: name.to_owned(), target: target.clone() });
-        }
-        drop(slots);
-        fs::rename(&part, &out).map_err(at(&out))?;
-        let entry = FileEntry {
-            bytes: fs::metadata(&out).map_err(at(&out))?.len(),
-            digest: cache::hash(&out).map_err(at(&out))?,
-        };
-        let bytes = entry.bytes;
-        manifest.files.insert(file.clone(), entry);
-        let adapter = AdapterPage { file: file.clone(), bytes, packing: packing.clone(), figures: None };
-        page.adapters.insert(name.to_owned(), adapter);
-        added.push(Added { target: target.clone(), file, bytes, packing });
-    }
+    };
     notes.dedup();
+    for (part, Added { target, file, bytes, packing }) in parts.iter().zip(&added) {
+        let out = folder.join(file);
+        fs::rename(part, &out).map_err(at(&out))?;
+        let entry = FileEntry { bytes: *bytes, digest: cache::hash(&out).map_err(at(&out))? };
+        manifest.files.insert(file.clone(), entry);
+        let page = AdapterPage { file: file.clone(), bytes: *bytes, packing: packing.clone(), figures: None };
+        if let Some(target) = manifest.targets.get_mut(target) {
+            target.adapters.insert(name.to_owned(), page);
+        }
+    }
     let source = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     manifest.adapters.insert(name.to_owned(), SourcePage { name: source, digest });
     let page = folder.join(MANIFEST);
@@ -84,6 +80,36 @@ pub fn add_adapter(
         file.publish()
     };
     write().map_err(at(&page))?;
+    Ok(added)
+}
+
+/// Packs an adapter, given by name, path and digest, for all targets, each into a file beside its place, which is added to
+/// `parts` before it is written.
+fn pack(
+    folder: &Path,
+    manifest: &Manifest,
+    (name, path, digest): (&str, &Path, &str),
+    parts: &mut Vec<PathBuf>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Added>, BundleError> {
+    let mut added = Vec::new();
+    for (target, page) in &manifest.targets {
+        let packer = Packer::open(&folder.join(target), &page.facts)?;
+        let file = format!("{target}/{ADAPTERS}/{name}.safetensors");
+        let part = folder.join(format!("{file}.part"));
+        if let Some(parent) = part.parent() {
+            fs::create_dir_all(parent).map_err(at(parent))?;
+        }
+        parts.push(part.clone());
+        let packing = packer.pack(name, path, digest, &manifest.allow_unused, &part, notes)?;
+        let slots = SafeTensorsFile::open(&part).map_err(PackedError::Read)?;
+        let base = packer.base()?;
+        if slots.tensors().iter().all(|(name, tensor)| base.get(name) == Some(tensor)) {
+            return Err(BundleError::NoEffect { adapter: name.to_owned(), target: target.clone() });
+        }
+        let bytes = fs::metadata(&part).map_err(at(&part))?.len();
+        added.push(Added { target: target.clone(), file, bytes, packing });
+    }
     Ok(added)
 }
 

@@ -1,20 +1,13 @@
-//! What a report shows beside figures: images before and after, noise of layers, what a model without adapters takes.
+//! What a report shows beside figures: images before and after, and the noise of layers.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use quad_backends::target;
 use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
-use quad_ir::module::Module;
 use quad_ir::tensor::Tensor;
-use quad_passes::context::Context;
-use quad_passes::pipeline::Pipeline;
-use quad_passes::registry::Registry;
-use quad_passes::runner::{self, RunOptions};
 use quad_quantize::executor::{Executor, Reference};
-use quad_quantize::insert;
 use quad_quantize::metrics::errors;
 use quad_quantize::metrics::images::Planes;
 use quad_quantize::profile::Role;
@@ -28,15 +21,11 @@ use super::runner::{Runner, read};
 use super::{BuildError, Failed};
 use crate::adapters::{self, AdapterFailure, Settings};
 use crate::cache::Product;
-use crate::emit::litert;
-use crate::frozen::{self, Freezing};
-use crate::job::{Job, TargetJob, TargetKind};
+use crate::job::Job;
 use crate::quantized::{self, Form};
 use crate::report::Picture;
-use crate::targets::{TARGETS, make_legal};
 
 const LAYERS: &str = "layers.json";
-const SEPARATE: &str = "separate.json";
 /// An image of an output, in a file of its bytes.
 const SIZES: &str = "picture.json";
 /// Values of one run that are kept to be compared, in bytes: those of large models are left out after so many.
@@ -175,53 +164,4 @@ fn observe(graph: &Graph, inputs: &NamedTensors, seen: &mut dyn FnMut(&str, &[f3
         }
     })?;
     Ok(())
-}
-
-/// Bytes of the same model for the same target, without branches for adapters; `None` where that cannot be made.
-pub(super) fn separate(
-    run: &Runner<'_>,
-    frozen: &FrozenStage,
-    target: &TargetJob,
-    profile: &Product,
-) -> Result<Option<u64>, BuildError> {
-    if matches!(target.kind, TargetKind::Onnx | TargetKind::Qnn) {
-        return Ok(None);
-    }
-    let inputs = json!({
-        "model": frozen.sources.model, "pipeline": run.job.pipeline, "profile": profile.digest, "target": target,
-        "sizes": run.job.sizes,
-    });
-    let product = run.stage("separate", target.kind.name(), &inputs, |place| {
-        let freezing = Freezing { pipeline: run.job.pipeline.clone(), ..Freezing::default() };
-        let mut module = frozen::freeze(&run.job.model, &[], &freezing)?.module;
-        // Of a model that takes adapters itself there is none without.
-        let bytes = if module.graphs.len() == 1 {
-            write_alone(run, &mut module, target, profile, &place.folder.join("alone"))?
-        } else {
-            None
-        };
-        place.write(SEPARATE, &bytes)
-    })?;
-    Runner::reading("separate", read(&product, SEPARATE))
-}
-
-/// Bytes of the model that `module` is with the encodings of `profile`, when the target takes it.
-fn write_alone(
-    run: &Runner<'_>,
-    module: &mut Module,
-    target: &TargetJob,
-    profile: &Product,
-    out: &Path,
-) -> Result<Option<u64>, Failed> {
-    let encodings = insert::of_profile(&super::profile::read(profile)?);
-    let registry = Registry::standard();
-    insert::insert(module, &encodings, &mut Context::default())?;
-    let finish = Pipeline::parse("fold-quant,dce", &registry)?;
-    runner::run(&finish, module, &RunOptions::default(), &mut []).map_err(Box::new)?;
-    let kind = target::find(TARGETS, target.kind.name(), target.arch.as_deref())?;
-    make_legal(module, &*kind, &run.job.sizes, &registry, &mut Vec::new())?;
-    let written = litert::write(out, module, &*kind, &litert::Options::default());
-    // Only its length matters.
-    crate::cache::remove(out)?;
-    Ok(written.ok().map(|written| written.bytes))
 }

@@ -171,7 +171,7 @@ fn build_here(job: &Job, options: &Options, observer: &dyn Observer) -> Result<B
                 contents.report.pictures.extend(look::pictures(&verified, name, target.kind.name()));
             }
         }
-        if let Some(separate) = look::separate(&run, &frozen, target, &profile)? {
+        if let Some(separate) = target::separate(&run, &frozen, target)? {
             contents.report.separate.insert(target.kind.name(), separate);
         }
         if let (0, Some(first)) = (index, job.adapters.keys().next()) {

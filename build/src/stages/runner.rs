@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -43,6 +44,13 @@ pub(super) struct Place<'p> {
 }
 
 impl Place<'_> {
+    /// Tells the observer of `total` runs, one by one.
+    pub(super) fn counter<'c>(&'c self, run: &'c Runner<'_>, total: usize) -> impl Fn() + Sync + 'c {
+        let done = AtomicUsize::new(0);
+        let (observer, name) = (run.observer, self.name);
+        move || observer.progress(name, done.fetch_add(1, Ordering::Relaxed) + 1, total)
+    }
+
     /// Writes `value` to the file `name`.
     pub(super) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), Failed> {
         Ok(fs::write(self.folder.join(name), serde_json::to_vec_pretty(value)?)?)

@@ -94,7 +94,11 @@ impl Pairs<'_> {
         });
         let product = run.stage("score", format!("{} with {candidate}", self.name), &inputs, |place| {
             let encodings = self.encodings(candidate)?;
-            let found = self.bench()?.measure(&encodings, &[0], &|| {})?;
+            let found = {
+                let done = place.counter(run, 2 * job.anchor.samples.unwrap_or(1));
+                let bench = self.bench(&done)?;
+                bench.measure(&encodings, &[0], &done)?
+            };
             let cell = found.first().map(|found| Cell { psnr: found.psnr, qss: found.qss });
             place.write(CELL, &cell.ok_or("nothing was measured")?)
         })?;
@@ -112,14 +116,14 @@ impl Pairs<'_> {
         Ok(insert::of_profile(&make_for(graph, statistics, &anchor, &options)?.profile))
     }
 
-    fn bench(&mut self) -> Result<&Bench<'_>, Failed> {
+    fn bench(&mut self, done: &(dyn Fn() + Sync)) -> Result<&Bench<'_>, Failed> {
         let bench = if let Some(bench) = self.bench.take() {
             bench
         } else {
             let most = self.run.job.anchor.samples;
             let (slots, samples) = (self.calibrated.slots(self.name)?, self.calibrated.data(self.name)?);
             let subject = Subject::new(self.name, slots, samples, most);
-            Bench::new(self.frozen.module()?, vec![subject], &bench::reference, self.view, &|| {})?
+            Bench::new(self.frozen.module()?, vec![subject], &bench::reference, self.view, done)?
         };
         Ok(self.bench.insert(bench))
     }

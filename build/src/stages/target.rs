@@ -1,5 +1,6 @@
 //! One target: the quantized graph, made legal and written as the target takes it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,12 @@ use quad_passes::registry::Registry;
 use quad_qnn::native::{Libraries, Native, NotFound, Places};
 use quad_qnn::soc::Soc;
 use quad_qnn::target::Qnn;
+use quad_quantize::encoding::Range;
+use quad_quantize::precision::Pattern;
+use quad_quantize::profile::make::make;
 use quad_quantize::profile::{Anchor, Profile};
+use quad_quantize::rules::Rules;
+use quad_quantize::statistics::{AdapterStatistics, BASE, Model, Statistics, weights};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -26,7 +32,8 @@ use super::{BuildError, Failed};
 use crate::bundle::{GRAPH, PACK_FILE, PROFILE, Slot};
 use crate::cache::{self, Product};
 use crate::emit::{self, litert};
-use crate::job::{IoLayout, IoTypes, TargetJob, TargetKind};
+use crate::frozen::{self, Freezing, Frozen};
+use crate::job::{IoLayout, IoTypes, Job, TargetJob, TargetKind};
 use crate::packed;
 use crate::quantized::{self, Form};
 use crate::targets::{TARGETS, make_legal};
@@ -36,6 +43,7 @@ pub(super) const FILES: &str = "files";
 /// The graph with its weights, to be run.
 pub(super) const MODULE: &str = "module.quad";
 const FACTS: &str = "facts.json";
+const SEPARATE: &str = "separate.json";
 
 /// What is known of a target's model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,7 +51,22 @@ const FACTS: &str = "facts.json";
 pub struct TargetFacts {
     /// A digest of the graph that runs, which packed adapters name.
     pub model: String,
-    /// A digest of the encodings of the profile, which packed adapters name: not of why they are these.
+    /// A profile of the model `frozen`, which takes no adapters, with the same range for every value.
+fn any_profile(job: &Job, frozen: &Frozen, rules: &str) -> Result<Profile, Failed> {
+    let main = frozen.module.main().ok_or("no graph of the model runs")?;
+    let ranges = [("*".parse::<Pattern>()?, Range { min: -8.0, max: 8.0 })];
+    let given = AdapterStatistics::given(main, BASE, &frozen.base, &ranges)?;
+    let (digest, pipeline, text) = (frozen.digest.clone(), frozen.pipeline.clone(), frozen.text.clone());
+    let statistics = Statistics {
+        model: Model { digest, pipeline, text },
+        weights: weights(main)?,
+        adapters: BTreeMap::from([(BASE.to_owned(), given)]),
+    };
+    let anchor = Anchor { choice: BASE.to_owned(), ..Anchor::default() };
+    Ok(make(&statistics, &anchor, &job.encoding(Rules::preset(rules)?))?.profile)
+}
+
+/// A digest of the encodings of the profile, which packed adapters name: not of why they are these.
     pub encodings: String,
     /// Whose encodings all share, and why.
     pub anchor: (String, String),
@@ -98,6 +121,24 @@ pub(super) fn target(
     Ok(Made { product, facts, kind: target.kind })
 }
 
+/// Bytes of the same model for the same target, without branches for adapters: what a model takes that has one adapter merged
+/// into its weights. `None` where there is no such model.
+pub(super) fn separate(
+    run: &Runner<'_>,
+    frozen: &FrozenStage,
+    target: &TargetJob,
+) -> Result<Option<u64>, BuildError> {
+    let inputs = json!({
+        "model": frozen.sources.model, "pipeline": run.job.pipeline, "precision": run.job.precision, "target": target,
+        "sizes": run.job.sizes,
+    });
+    let product = run.stage("separate", target.kind.name(), &inputs, |place| {
+        let bytes = Writer { run, frozen, target, place: &mut *place }.separate()?;
+        place.write(SEPARATE, &bytes)
+    })?;
+    Runner::reading("separate", read(&product, SEPARATE))
+}
+
 struct Writer<'w, 'p> {
     run: &'w Runner<'w>,
     frozen: &'w FrozenStage,
@@ -122,18 +163,7 @@ impl Writer<'_, '_> {
         fs::write(files.join(GRAPH), format!("quad 1\n\n{}", text::print_graph(main)?))?;
         let pack = module.graph(PACK).ok_or("the graph that packs adapters is gone")?;
         text::write_files(&files.join(PACK_FILE), &Module { graphs: vec![pack.clone()] })?;
-        let (report, emitted, next) = match self.target.kind {
-            TargetKind::Onnx => (None, write_onnx(&files, main)?, None),
-            TargetKind::Qnn => {
-                let report = report(&Qnn { soc: self.soc()? }, main);
-                (Some(report), self.write_qnn(&files, &module)?, None)
-            }
-            _ => {
-                let target = self.litert()?;
-                let (emitted, next) = self.write_litert(&files, &module, &*target)?;
-                (Some(report(&*target, main)), emitted, next)
-            }
-        };
+        let (report, emitted, next) = self.emit(&files, &module)?;
         let facts = TargetFacts {
             model: packed::digest(&module)?,
             encodings: encodings_digest(&profile),
@@ -156,10 +186,31 @@ impl Writer<'_, '_> {
         self.place.write(FACTS, &facts)
     }
 
+    /// Writes `module` as the target takes it; what the target says of it, and the command that compiles it.
+    fn emit(
+        &mut self,
+        files: &Path,
+        module: &Module,
+    ) -> Result<(Option<Report>, Emitted, Option<String>), Failed> {
+        let main = module.main().ok_or("no graph of the model runs")?;
+        Ok(match self.target.kind {
+            TargetKind::Onnx => (None, write_onnx(files, main)?, None),
+            TargetKind::Qnn => {
+                let report = report(&Qnn { soc: self.soc()? }, main);
+                (Some(report), self.write_qnn(files, module)?, None)
+            }
+            _ => {
+                let target = self.litert()?;
+                let (emitted, next) = self.write_litert(files, module, &*target)?;
+                (Some(report(&*target, main)), emitted, next)
+            }
+        })
+    }
+
     /// The quantized graph, as the target takes it, with weights that are there and not to be made.
     fn module(&mut self, profile: &mut Profile) -> Result<Module, Failed> {
         let mut module = self.frozen.module()?.clone();
-        let form = if self.target.kind == TargetKind::Onnx { Form::Qdq } else { Form::Typed };
+        let form = self.form();
         if form == Form::Qdq {
             let wide = quantized::keep_wide_biases(profile);
             if wide > 0 {
@@ -173,21 +224,62 @@ impl Writer<'_, '_> {
             let note = format!("{name}: {floats} values stay floats, and the profile does not say why");
             self.place.notes.push(note);
         }
+        self.legalize(&mut module)?;
+        module.graphs.iter_mut().for_each(|graph| drop(graph.compact()));
+        let path = self.place.folder.join(MODULE);
+        text::write_files(&path, &module)?;
+        Ok(text::read_files(&path)?)
+    }
+
+    /// Runs the passes of the target.
+    fn legalize(&mut self, module: &mut Module) -> Result<(), Failed> {
         let registry = Registry::standard();
         let sizes = &self.run.job.sizes;
         let mut notes = Vec::new();
         match self.target.kind {
             TargetKind::Onnx => {}
             TargetKind::Qnn => {
-                make_legal(&mut module, &Qnn { soc: self.soc()? }, sizes, &registry, &mut notes)?;
+                make_legal(module, &Qnn { soc: self.soc()? }, sizes, &registry, &mut notes)?;
             }
-            _ => make_legal(&mut module, &*self.litert()?, sizes, &registry, &mut notes)?,
+            _ => make_legal(module, &*self.litert()?, sizes, &registry, &mut notes)?,
         }
         self.place.notes.append(&mut notes);
-        module.graphs.iter_mut().for_each(|graph| drop(graph.compact()));
-        let path = self.place.folder.join(MODULE);
-        text::write_files(&path, &module)?;
-        Ok(text::read_files(&path)?)
+        Ok(())
+    }
+
+    /// Bytes of the model without branches for adapters. Nothing is run for it: how many bytes there are does not depend on
+    /// the ranges of values, so that any do.
+    fn separate(&mut self) -> Result<Option<u64>, Failed> {
+        let job = self.run.job;
+        let freezing = Freezing { pipeline: job.pipeline.clone(), ..Freezing::default() };
+        let frozen = frozen::freeze(&job.model, &[], &freezing)?;
+        // Of a model that takes adapters itself there is none without.
+        if frozen.module.graphs.len() > 1 {
+            return Ok(None);
+        }
+        let mut profile = any_profile(job, &frozen, &self.target.rules)?;
+        let form = self.form();
+        if form == Form::Qdq {
+            quantized::keep_wide_biases(&mut profile);
+        }
+        let mut module = frozen.module;
+        quantized::quantize(&mut module, &frozen.digest, &profile, form)?;
+        self.legalize(&mut module)?;
+        let files = self.place.folder.join(FILES);
+        fs::create_dir(&files)?;
+        // A target that does not take the model alone has no such size.
+        let emitted = self.emit(&files, &module);
+        cache::remove(&files)?;
+        // What there is to say of the target was said of the model with adapters.
+        self.place.notes.clear();
+        if let Err(error) = &emitted {
+            self.place.notes.push(format!("{} does not take the model without adapters: {error}", self.target.kind.name()));
+        }
+        Ok(emitted.ok().map(|(_, emitted, _)| emitted.bytes))
+    }
+
+    fn form(&self) -> Form {
+        if self.target.kind == TargetKind::Onnx { Form::Qdq } else { Form::Typed }
     }
 
     fn soc(&self) -> Result<Soc, Failed> {

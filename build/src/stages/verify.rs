@@ -105,9 +105,11 @@ pub(super) fn verify(
         let which = spread(samples.len(), job.verify.samples);
         let packed: NamedTensors =
             SafeTensorsFile::open(&slots.product.folder.join(PACKED))?.tensors().iter().cloned().collect();
-        let found = run_graph(main, &samples, &packed, &which)?;
+        let done = place.counter(run, which.len() + 1);
+        let found = run_graph(main, &samples, &packed, &which, &done)?;
         let base = Packer::open(&made.files(), &made.facts)?.base()?;
-        let without = run_graph(main, &samples, &base, &which[..1])?;
+        let without = run_graph(main, &samples, &base, &which[..1], &done)?;
+        drop(done);
         let expected = read_outputs(&expected)?;
         let figures = Figures {
             effect: effect(&found[..1], &without)?,
@@ -141,7 +143,9 @@ fn expected(
         let main = frozen.module()?.main().ok_or("no graph of the model runs")?;
         let samples = calibrated.data(name)?;
         let which = spread(samples.len(), run.job.verify.samples);
-        let outputs = run_graph(main, &samples, &calibrated.slots(name)?, &which)?;
+        let done = place.counter(run, which.len());
+        let outputs = run_graph(main, &samples, &calibrated.slots(name)?, &which, &done)?;
+        drop(done);
         let mut tensors = NamedTensors::new();
         for (sample, outputs) in outputs.into_iter().enumerate() {
             // So that the order of names is that of samples.
@@ -173,10 +177,11 @@ fn run_graph(
     samples: &Samples,
     slots: &NamedTensors,
     which: &[usize],
+    done: &(dyn Fn() + Sync),
 ) -> Result<Vec<NamedTensors>, Failed> {
     let limit = default_limit(main, &samples.inputs(which.first().copied().unwrap_or(0), slots)?);
     let executor = Reference::new(main)?.with_memory_limit(limit);
-    Ok(run_all(&executor, samples, slots, which.iter().copied(), &|| {})?)
+    Ok(run_all(&executor, samples, slots, which.iter().copied(), done)?)
 }
 
 /// How far `found` is from `expected`.
@@ -198,8 +203,17 @@ fn compare(expected: &[NamedTensors], found: &[NamedTensors], job: &Job) -> Resu
     }
     let ssim =
         (!ssim.is_empty() && ssim.len() == psnr.len()).then(|| ssim.iter().sum::<f64>() / ssim.len() as f64);
+    if stored.iter().any(|number| !number.is_finite()) && reals.iter().all(|number| number.is_finite()) {
+        return Err(
+            "outputs on the target are no numbers, where those of the model in full precision are".into()
+        );
+    }
+    let psnr = errors::mean_decibels(&psnr, CEILING).ok_or("the model has no output of floats to compare")?;
+    if psnr.is_nan() {
+        return Err("outputs of the model are no numbers: look at the samples, and at the adapter".into());
+    }
     Ok(Figures {
-        psnr: errors::mean_decibels(&psnr, CEILING).ok_or("the model has no output of floats to compare")?,
+        psnr,
         ssim,
         sqnr: errors::sqnr(&reals, &stored)?.min(CEILING),
         effect: 0.0,

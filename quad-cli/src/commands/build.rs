@@ -80,7 +80,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let built = match stages::build(&job, &options, &Told::default()) {
         Ok(built) => built,
         Err(error @ (BuildError::NoEffect { .. } | BuildError::Poor(_))) => {
-            writeln!(output::stdout(), "{error}")?;
+            let out = &mut output::stdout();
+            if arguments.json {
+                output::json(out, &json!({"output": output, "written": false, "error": error.to_string()}))?;
+            } else {
+                writeln!(out, "{error}")?;
+            }
             return Ok(Outcome::DoesNotHold);
         }
         Err(error) => return Err(Failure::input(error)),
