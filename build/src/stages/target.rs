@@ -51,22 +51,7 @@ const SEPARATE: &str = "separate.json";
 pub struct TargetFacts {
     /// A digest of the graph that runs, which packed adapters name.
     pub model: String,
-    /// A profile of the model `frozen`, which takes no adapters, with the same range for every value.
-fn any_profile(job: &Job, frozen: &Frozen, rules: &str) -> Result<Profile, Failed> {
-    let main = frozen.module.main().ok_or("no graph of the model runs")?;
-    let ranges = [("*".parse::<Pattern>()?, Range { min: -8.0, max: 8.0 })];
-    let given = AdapterStatistics::given(main, BASE, &frozen.base, &ranges)?;
-    let (digest, pipeline, text) = (frozen.digest.clone(), frozen.pipeline.clone(), frozen.text.clone());
-    let statistics = Statistics {
-        model: Model { digest, pipeline, text },
-        weights: weights(main)?,
-        adapters: BTreeMap::from([(BASE.to_owned(), given)]),
-    };
-    let anchor = Anchor { choice: BASE.to_owned(), ..Anchor::default() };
-    Ok(make(&statistics, &anchor, &job.encoding(Rules::preset(rules)?))?.profile)
-}
-
-/// A digest of the encodings of the profile, which packed adapters name: not of why they are these.
+    /// A digest of the encodings of the profile, which packed adapters name: not of why they are these.
     pub encodings: String,
     /// Whose encodings all share, and why.
     pub anchor: (String, String),
@@ -273,7 +258,10 @@ impl Writer<'_, '_> {
         // What there is to say of the target was said of the model with adapters.
         self.place.notes.clear();
         if let Err(error) = &emitted {
-            self.place.notes.push(format!("{} does not take the model without adapters: {error}", self.target.kind.name()));
+            self.place.notes.push(format!(
+                "{} does not take the model without adapters: {error}",
+                self.target.kind.name()
+            ));
         }
         Ok(emitted.ok().map(|(_, emitted, _)| emitted.bytes))
     }
@@ -354,6 +342,21 @@ impl Writer<'_, '_> {
         }
         Ok(Emitted { file: file.to_owned(), bytes, operators })
     }
+}
+
+/// A profile of the model `frozen`, which takes no adapters, with the same range for every value.
+fn any_profile(job: &Job, frozen: &Frozen, rules: &str) -> Result<Profile, Failed> {
+    let main = frozen.module.main().ok_or("no graph of the model runs")?;
+    let ranges = [("*".parse::<Pattern>()?, Range { min: -8.0, max: 8.0 })];
+    let given = AdapterStatistics::given(main, BASE, &frozen.base, &ranges)?;
+    let (digest, pipeline, text) = (frozen.digest.clone(), frozen.pipeline.clone(), frozen.text.clone());
+    let statistics = Statistics {
+        model: Model { digest, pipeline, text },
+        weights: weights(main)?,
+        adapters: BTreeMap::from([(BASE.to_owned(), given)]),
+    };
+    let anchor = Anchor { choice: BASE.to_owned(), ..Anchor::default() };
+    Ok(make(&statistics, &anchor, &job.encoding(Rules::preset(rules)?))?.profile)
 }
 
 /// A digest of the encodings of `profile`, whichever adapters they were chosen among.
