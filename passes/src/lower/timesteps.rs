@@ -2,9 +2,9 @@
 //!
 //! A timestep times frequencies is an angle of up to 1000, of which 16-bit floats lose up to a quarter of a radian, and with it
 //! all meaning of the higher frequencies: what a processor for neural networks computes in 16 bits is wrong there, whichever way
-//! it computes a sine. Here nothing is computed but `relu(1 - |t - k|)` for every `k` from 0 to `steps - 1`, which is 1 at the
-//! timestep, 0 elsewhere, and exact in 16 bits up to 2048 steps; a product with the table of all sines picks a row. Products,
-//! sums and `relu` are all it needs, so targets without sines or lookups take it.
+//! it computes a sine. Here nothing is computed but `relu(min(1 + d, 1 - d))` with `d = t - k` for every `k` from 0 to `steps - 1`,
+//! which is 1 at the timestep, 0 elsewhere, and exact in 16 bits up to 2048 steps; a product with the table of all sines picks a
+//! row. Products, sums, `min` and `relu` are all it needs, so targets without sines or lookups take it.
 //!
 //! **Timesteps must be whole numbers from 0 to `steps - 1`.** Between two whole ones the result lies on the line between theirs,
 //! which is another number than the sine; below 0 and from `steps` on it fades to 0.
@@ -29,16 +29,17 @@
 //!   %1 = reshape(%x, %0) : f32[1, 1]
 //!   %2 = weight [0.0, 1.0, 2.0, 3.0] : f32[1, 4]
 //!   %3 = sub(%1, %2) : f32[1, 4]
-//!   %4 = abs(%3) : f32[1, 4]
-//!   %5 = weight 1.0 : f32[]
-//!   %6 = sub(%5, %4) : f32[1, 4]
-//!   %7 = relu(%6) : f32[1, 4]
-//!   %8 = weight [0.0, 1.0, 2.0, 3.0] : f32[4, 1]
-//!   %9 = weight [0.0, 0.0, 1.0, 0.5, 2.0, 1.0, 3.0, 1.5] : f32[4, 2]
-//!   %10 = weight [0.0, 0.0, 0.84147096, 0.47942555, 0.9092974, 0.84147096, 0.14112, 0.997495] : f32[4, 2]
-//!   %11 = matmul(%7, %10) : f32[1, 2]
-//!   %12 = weight [1, 2] : i64[2]
-//!   %y = reshape(%11, %12) : f32[1, 2]
+//!   %4 = weight 1.0 : f32[]
+//!   %5 = add(%3, %4) : f32[1, 4]
+//!   %6 = sub(%4, %3) : f32[1, 4]
+//!   %7 = min(%5, %6) : f32[1, 4]
+//!   %8 = relu(%7) : f32[1, 4]
+//!   %9 = weight [0.0, 1.0, 2.0, 3.0] : f32[4, 1]
+//!   %10 = weight [0.0, 0.0, 1.0, 0.5, 2.0, 1.0, 3.0, 1.5] : f32[4, 2]
+//!   %11 = weight [0.0, 0.0, 0.84147096, 0.47942555, 0.9092974, 0.84147096, 0.14112, 0.997495] : f32[4, 2]
+//!   %12 = matmul(%8, %11) : f32[1, 2]
+//!   %13 = weight [1, 2] : i64[2]
+//!   %y = reshape(%12, %13) : f32[1, 2]
 //!   return "y" = %y
 //! }
 //! ```
@@ -47,7 +48,7 @@ use quad_ir::attr::{AttrError, AttrVisitor};
 use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, NodeRef, Patch, ValueId, ValueRef};
 use quad_ir::ops::source::Binding;
-use quad_ir::ops::{Abs, Input, MatMul, Mul, OpKind, Relu, Sub};
+use quad_ir::ops::{Add, Input, MatMul, Min, Mul, OpKind, Relu, Sub};
 use quad_ir::tensor::Tensor;
 use quad_ir::weights::WeightError;
 
@@ -168,9 +169,11 @@ impl SineOfTimestep {
         let column = patch.reshape(timestep, &[number.cast_signed(), 1])?;
         let whole = self.whole([1, self.steps as usize], patch)?;
         let distance = patch.add_value(Sub, &[column, whole])?;
-        let distance = patch.add_value(Abs, &[distance])?;
         let one = patch.scalar(DType::F32, 1.0)?;
-        let near = patch.add_value(Sub, &[one, distance])?;
+        // Not a magnitude, which some targets lack.
+        let below = patch.add_value(Add, &[distance, one])?;
+        let above = patch.add_value(Sub, &[one, distance])?;
+        let near = patch.add_value(Min, &[below, above])?;
         Ok(patch.add_value(Relu, &[near])?)
     }
 
