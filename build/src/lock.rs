@@ -1,7 +1,7 @@
 //! What a build came to, kept in version control, so that a change shows as a difference in text.
 //!
 //! A lock is a folder with the page of the bundle, the graph before quantization, and graph and profile of each target.
-//! Weights and files are in them as digests.
+//! Weights and files are in them as digests; files are left out that someone else's library writes the time into.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,12 +13,16 @@ use std::time::Duration;
 use quad_ir::whole_file::WholeFile;
 use similar::TextDiff;
 
-use crate::bundle::{GRAPH, MANIFEST, PROFILE};
+use crate::bundle::{GRAPH, MANIFEST, Manifest, PROFILE};
 use crate::cache;
+use crate::job::TargetKind;
 use crate::stages::Built;
 
 /// The name of a lock where nobody says another.
 pub const FOLDER: &str = "quad.lock";
+
+/// The end of the names of files that differ in every build: QNN's library writes the time into them.
+const TIMED: &str = ".dlc";
 
 /// Lines of a difference that are shown.
 const LINES: usize = 40;
@@ -49,29 +53,31 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> LockError {
     |error| LockError { path, error }
 }
 
-/// The files that a lock of `built`, whose bundle is at `output`, has.
-fn files(built: &Built, output: &Path) -> BTreeMap<String, PathBuf> {
-    let mut files = BTreeMap::from([
-        (MANIFEST.to_owned(), output.join(MANIFEST)),
-        (GRAPH.to_owned(), built.graph.clone()),
-    ]);
+/// What a lock of `built`, whose bundle is at `output`, has: texts by their paths in it.
+fn texts(built: &Built, output: &Path) -> Result<BTreeMap<String, Vec<u8>>, LockError> {
+    let mut files = BTreeMap::from([(GRAPH.to_owned(), built.graph.clone())]);
     for target in built.manifest.targets.keys() {
         for file in [GRAPH, PROFILE] {
             files.insert(format!("{target}/{file}"), output.join(target).join(file));
         }
     }
-    files
+    let read = |(name, path): (String, PathBuf)| Ok((name, fs::read(&path).map_err(at(&path))?));
+    let mut texts = files.into_iter().map(read).collect::<Result<BTreeMap<_, _>, LockError>>()?;
+    let mut page: Manifest = built.manifest.clone();
+    page.files.retain(|file, _| !file.ends_with(TIMED));
+    texts.insert(MANIFEST.to_owned(), page.to_bytes());
+    Ok(texts)
 }
 
 /// What the lock in `folder` and `built`, whose bundle is at `output`, differ in.
 pub fn compare(folder: &Path, built: &Built, output: &Path) -> Result<Vec<Difference>, LockError> {
     let mut differences = Vec::new();
-    let wanted = files(built, output);
+    let wanted = texts(built, output)?;
     // What says most in the fewest lines comes first.
-    let mut order: Vec<(&String, &PathBuf)> = wanted.iter().collect();
+    let mut order: Vec<(&String, &Vec<u8>)> = wanted.iter().collect();
     order.sort_by_key(|(file, _)| (file.ends_with(GRAPH), file.as_str() == MANIFEST));
-    for (file, path) in order {
-        let new = fs::read_to_string(path).map_err(at(path))?;
+    for (file, new) in order {
+        let new = String::from_utf8_lossy(new);
         let locked = folder.join(file);
         let old = match fs::read_to_string(&locked) {
             Ok(text) => text,
@@ -86,8 +92,7 @@ pub fn compare(folder: &Path, built: &Built, output: &Path) -> Result<Vec<Differ
             differences.push(Difference { file: file.clone(), text: unified(&old, &new) });
         }
     }
-    let there = if folder.is_dir() { cache::files(folder).map_err(at(folder))? } else { BTreeMap::new() };
-    for file in there.into_keys().filter(|file| !wanted.contains_key(file)) {
+    for file in no_longer(folder, &wanted)?.into_keys() {
         differences.push(Difference { file, text: "is no longer built\n".to_owned() });
     }
     Ok(differences)
@@ -95,24 +100,39 @@ pub fn compare(folder: &Path, built: &Built, output: &Path) -> Result<Vec<Differ
 
 /// Makes the lock in `folder` that of `built`, whose bundle is at `output`.
 pub fn update(folder: &Path, built: &Built, output: &Path) -> Result<(), LockError> {
-    let wanted = files(built, output);
-    let there = if folder.is_dir() { cache::files(folder).map_err(at(folder))? } else { BTreeMap::new() };
-    for (file, path) in &wanted {
+    let wanted = texts(built, output)?;
+    let rest = no_longer(folder, &wanted)?;
+    for (file, text) in &wanted {
         let locked = folder.join(file);
         if let Some(parent) = locked.parent() {
             fs::create_dir_all(parent).map_err(at(parent))?;
         }
         let write = || {
             let mut out = WholeFile::create(&locked)?;
-            out.write_all(&fs::read(path)?)?;
+            out.write_all(text)?;
             out.publish()
         };
         write().map_err(at(&locked))?;
     }
-    for (_, path) in there.into_iter().filter(|(file, _)| !wanted.contains_key(file)) {
+    for path in rest.into_values() {
         fs::remove_file(&path).map_err(at(&path))?;
     }
     Ok(())
+}
+
+/// The files in `folder` that a lock has of targets that are no longer built. Whatever else is there is someone else's.
+fn no_longer(
+    folder: &Path,
+    wanted: &BTreeMap<String, Vec<u8>>,
+) -> Result<BTreeMap<String, PathBuf>, LockError> {
+    let mut there = if folder.is_dir() { cache::files(folder).map_err(at(folder))? } else { BTreeMap::new() };
+    let names = TargetKind::ALL.map(TargetKind::name);
+    let is_ours = |file: &str| {
+        let parts = file.split_once('/');
+        parts.is_some_and(|(target, file)| names.contains(&target) && [GRAPH, PROFILE].contains(&file))
+    };
+    there.retain(|file, _| is_ours(file) && !wanted.contains_key(file));
+    Ok(there)
 }
 
 /// The lines in which two texts differ, with those around them.
