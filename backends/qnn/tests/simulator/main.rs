@@ -42,5 +42,11 @@ fn main() -> ExitCode {
         }
         Err(_) => Trial::test(*name, || Ok(())).with_ignored_flag(true),
     });
+    let python = matrix::python();
+    let provider = matrix::PROVIDER.iter().map(|(name, test)| match python.clone() {
+        Some(python) => Trial::test(*name, move || test(&python)),
+        None => Trial::test(*name, || Ok(())).with_ignored_flag(true),
+    });
+    let portable = portable.chain(provider);
     libtest_mimic::run(&arguments, trials.chain(portable).collect()).exit_code()
 }

@@ -89,6 +89,11 @@ impl Case {
         matches!(self.kind, Kind::Moved)
     }
 
+    /// Whether it is a product, a sum, or another operation that is as exact as those.
+    pub(crate) fn is_linear(&self, width: u32) -> bool {
+        !self.is_moved() && !matches!(self.kind, Kind::Real) && self.limit(width) <= LINEAR
+    }
+
     /// Steps that it may be off.
     pub(crate) fn limit(&self, width: u32) -> f64 {
         self.limits[usize::from(width == 8)].unwrap_or(0.0)

@@ -5,10 +5,12 @@
 //! made anew by `QUAD_BLESS=1 ./test.sh --package quad-qnn --test simulator`.
 
 mod cases;
+mod provider;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 
 use libtest_mimic::Failed;
 use quad_ir::dtype::DType;
@@ -31,6 +33,16 @@ pub(crate) const TESTS: &[Test] = &[
     ("matrix: every operation of the table is as exact as it should be", matrix),
     ("matrix: every operation of the table has a case", every_operation_has_a_case),
 ];
+
+/// A test that needs a Python.
+type PythonTest = (&'static str, fn(&Path) -> Result<(), Failed>);
+
+/// Tests that need ONNX Runtime's provider.
+pub(crate) const PROVIDER: &[PythonTest] = &[(
+    "matrix: linear operations of the provider are those of the cpu",
+    provider::linear_operations_are_those_of_the_cpu,
+)];
+pub(crate) use provider::python;
 
 /// Tests that need no library.
 pub(crate) const PORTABLE: &[(&str, fn())] =
