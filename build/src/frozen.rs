@@ -17,6 +17,7 @@ use quad_passes::pipeline::{Pipeline, PipelineError};
 use quad_passes::registry::Registry;
 use quad_passes::runner::{self, RunError, RunOptions};
 use quad_quantize::digest;
+use quad_quantize::profile::anchor::RESERVED;
 use quad_quantize::statistics::BASE;
 
 use crate::adapters::{self, AdapterFailure, Prepared, Rank, Settings};
@@ -88,6 +89,11 @@ pub enum FreezeError {
     /// The name of the model without an adapter is taken.
     #[error("--adapter {BASE}=..: `{BASE}` is what the model without an adapter is called")]
     NamedBase,
+    /// An adapter is called as a way to choose an anchor is.
+    #[error(
+        "--adapter {0}=..: no adapter can be called `{0}`, because `--anchor {0}` chooses among adapters: give it another name"
+    )]
+    Reserved(String),
     /// A name is given twice.
     #[error("two adapters are called `{name}`: `{}` and `{}`", first.display(), second.display())]
     Twice {
@@ -166,6 +172,9 @@ fn check_names(given: &[Named]) -> Result<(), FreezeError> {
     for (at, adapter) in given.iter().enumerate() {
         if adapter.name == BASE {
             return Err(FreezeError::NamedBase);
+        }
+        if RESERVED.contains(&adapter.name.as_str()) {
+            return Err(FreezeError::Reserved(adapter.name.clone()));
         }
         if let Some(other) = given[..at].iter().find(|other| other.name == adapter.name) {
             let (first, second) = (other.path.clone(), adapter.path.clone());

@@ -49,6 +49,7 @@ const WRONG: &[(&str, &str)] = &[
     ("quad calibrate unet.onnx --adapter a=a --data less.npz -o out", "has no array; given are"),
     ("quad calibrate unet.onnx --adapter a=a --data nan.npz -o out", "has NaN, which no encoding holds"),
     ("quad calibrate unet.onnx --adapter a=a --data b=b.npz -o out", "there is no adapter `b`"),
+    ("quad calibrate unet.onnx --adapter auto=a --data a.npz -o out", "no adapter can be called"),
     ("quad run unet.onnx --inputs channels.npz --outputs out.npz", "does not hold what `unet.onnx` takes"),
     ("quad run unet.onnx --inputs in.npz --outputs out.npz --max-memory 1k", "allow it more than"),
     // Profiles

@@ -11,6 +11,9 @@ use super::scores::{Scores, UNIFIED};
 use crate::sensitivity::choice::{ChoiceError, Rule};
 use crate::statistics::Statistics;
 
+/// Words that choose an anchor, which no adapter can be called: an anchor of that name could not be asked for.
+pub const RESERVED: [&str; 3] = ["qss", "auto", UNIFIED];
+
 /// How the anchor is chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnchorRule {
