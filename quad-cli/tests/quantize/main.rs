@@ -1,9 +1,12 @@
-//! A quantized model with its adapters, from calibration to a run: in integers, simulated in floats, and in ONNX Runtime.
+//! A quantized model with its adapters, from calibration to a run: in integers, simulated in floats, and in ONNX Runtime;
+//! with factors as they are and normalized by rank.
 //!
 //! ONNX Runtime is asked where `QUAD_PYTHON` names a Python that has it; those tests are ignored otherwise.
 
+mod normalized;
+mod onnxruntime;
+
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::sync::{Arc, OnceLock};
@@ -11,13 +14,8 @@ use std::sync::{Arc, OnceLock};
 use libtest_mimic::{Arguments, Failed, Trial};
 use quad_frontends::data::npz;
 use quad_frontends::data::safetensors::SafeTensorsFile;
-use quad_frontends::onnx;
-use quad_ir::graph::{Graph, Output as GraphOutput, Patch, ValueId, ValueRef};
-use quad_ir::interpret::{Interpreter, NamedTensors};
-use quad_ir::ops::QuantizeLinear;
-use quad_ir::ops::source::Binding;
+use quad_ir::interpret::NamedTensors;
 use quad_ir::tensor::Tensor;
-use quad_ir::text;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -33,18 +31,19 @@ const SAMPLE: usize = 3;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let python = std::env::var_os("QUAD_PYTHON");
-    let statistics = Arc::new(Calibrated::default());
+    let statistics = Arc::new(Calibrated::new(Form::Plain));
     let [first, second] = [statistics.clone(), statistics.clone()];
     let mut trials = vec![
         Trial::test("packing_says_what_it_cuts_off", move || packing_says_what_it_cuts_off(&first)),
         Trial::test("other_models_and_forms_are_refused", move || {
             other_models_and_forms_are_refused(&second)
         }),
+        Trial::test("slots_of_8_bits_are_normalized_by_rank", normalized::slots_are_normalized_by_rank),
     ];
     for precision in ["w8a16", "w8a8"] {
         let (asked, statistics) = (python.clone().unwrap_or_default(), statistics.clone());
         let trial = Trial::test(format!("onnxruntime_agrees_{precision}"), move || {
-            onnxruntime_agrees(&statistics, precision, &asked)
+            onnxruntime::agrees(&statistics, precision, &asked)
         });
         trials.push(trial.with_ignored_flag(python.is_none()));
     }
@@ -63,19 +62,43 @@ fn lora(task: &str) -> PathBuf {
     testbed().join("lora").join(task)
 }
 
-/// Statistics of the testbed, taken when the first test asks for them.
-#[derive(Default)]
-struct Calibrated(OnceLock<Result<TempDir, String>>);
+/// How factors of adapters reach the slots.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Plain,
+    Normalized,
+}
+
+/// A form of the testbed with its statistics, made when the first test asks for them.
+struct Calibrated {
+    form: Form,
+    taken: OnceLock<Result<TempDir, String>>,
+}
 
 impl Calibrated {
-    fn path(&self) -> Result<PathBuf, Failed> {
-        let taken = self.0.get_or_init(|| Self::take().map_err(|failed| format!("{failed:?}")));
-        Ok(taken.as_ref()?.path().join("stats"))
+    fn new(form: Form) -> Self {
+        Self { form, taken: OnceLock::new() }
     }
 
-    fn take() -> Result<TempDir, Failed> {
+    /// The model, and its statistics.
+    fn paths(&self) -> Result<[PathBuf; 2], Failed> {
+        let taken = self.taken.get_or_init(|| self.take().map_err(|failed| format!("{failed:?}")));
+        let folder = taken.as_ref()?.path();
+        let model = if self.form == Form::Plain { model() } else { folder.join("normalized.quad") };
+        Ok([model, folder.join("stats")])
+    }
+
+    fn take(&self) -> Result<TempDir, Failed> {
         let folder = tempfile::tempdir()?;
-        let mut calibrate: Vec<OsString> = vec!["calibrate".into(), model().into()];
+        let mut source = model();
+        if self.form == Form::Normalized {
+            let exposed = folder.path().join("normalized.quad");
+            let expose = [&["lora".into(), "expose".into(), source.into()], &adapters()[..]].concat();
+            let form = words(["--form", "rank-normalized", "-o"]);
+            quad(&[expose, form, vec![exposed.clone().into()]].concat())?;
+            source = exposed;
+        }
+        let mut calibrate: Vec<OsString> = vec!["calibrate".into(), source.into()];
         calibrate.extend(adapters());
         for task in TASKS {
             let data = testbed().join(format!("data/{task}.calib.safetensors"));
@@ -87,27 +110,33 @@ impl Calibrated {
     }
 }
 
-/// A folder with what was made of the testbed.
-struct Bench(TempDir);
+/// A folder with what was made of a form of the testbed.
+struct Bench {
+    folder: TempDir,
+    model: PathBuf,
+}
 
 impl Bench {
     /// A profile of all adapters together.
     fn new(statistics: &Calibrated, precision: &str) -> Result<Self, Failed> {
-        let (bench, stats) = (Self(tempfile::tempdir()?), statistics.path()?);
-        let options = ["--anchor", "unified", "--precision", precision, "-o"];
-        let made = [&words(["profile", "make"])[..], &[stats.into()], &words(options)].concat();
-        quad(&[&made[..], &[bench.path("profile").into()]].concat())?;
+        let [model, stats] = statistics.paths()?;
+        let bench = Self { folder: tempfile::tempdir()?, model };
+        let made = [&words(["profile", "make"])[..], &[stats.into()]].concat();
+        let mut options = words(["--anchor", "unified", "--precision", precision, "-o"]);
+        options.push(bench.path("profile").into());
+        options.extend((statistics.form == Form::Normalized).then(|| "--rank-normalized".into()));
+        quad(&[made, options].concat())?;
         Ok(bench)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     /// The quantized model in a file called `name`.
     fn quantize(&self, name: &str, options: &[&str]) -> Result<PathBuf, Failed> {
         let written = self.path(name);
-        let mut command: Vec<OsString> = vec!["quantize".into(), model().into()];
+        let mut command: Vec<OsString> = vec!["quantize".into(), self.model.clone().into()];
         command.extend(adapters());
         command.extend(words(options.iter().copied()));
         command.extend(["--profile".into(), self.path("profile").into()]);
@@ -229,141 +258,6 @@ fn psnr(found: &NamedTensors, expected: &[f64]) -> Result<f64, Failed> {
     let (low, high) =
         expected.iter().fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
     Ok(10.0 * ((high - low).powi(2) * expected.len() as f64 / squares).log10())
-}
-
-/// The end of the name under which a stored tensor is given.
-const GIVEN: &str = ".given";
-
-/// A model in QDQ form, cut at each `quantize_linear`: what is stored there is an output, and an input for those who read it.
-fn cut(model: &Path) -> Result<Graph, Failed> {
-    let mut graph = text::read_files(model)?.main().ok_or("it runs")?.clone();
-    let quantizers = graph.nodes().filter(|node| node.is::<QuantizeLinear>().is_some());
-    let stored: Vec<(ValueId, String)> =
-        quantizers.filter_map(|node| Some((node.result().id(), node.result().name()?.to_string()))).collect();
-    let mut patch = Patch::new(&graph, "cut");
-    for (value, name) in &stored {
-        let ty = graph.value(*value).ty().clone();
-        let given = patch.add_input(&format!("{name}{GIVEN}"), ty, Binding::Run)?;
-        patch.replace(*value, given)?;
-    }
-    let edit = patch.finish()?;
-    graph.apply(edit)?;
-    graph.set_outputs(
-        stored.into_iter().map(|(value, name)| GraphOutput { name: name.into(), value }).collect(),
-    )?;
-    Ok(graph)
-}
-
-/// Everything that a model in QDQ form stores in a run, by name.
-fn stored(model: &Path, inputs: &NamedTensors) -> Result<NamedTensors, Failed> {
-    let module = text::read_files(model)?;
-    let mut stored = NamedTensors::new();
-    let mut observe = |value: ValueRef<'_>, tensor: &Tensor| {
-        let is_stored = value.producer().is::<QuantizeLinear>().is_some();
-        stored.extend(value.name().filter(|_| is_stored).map(|name| (name.to_string(), tensor.clone())));
-    };
-    Interpreter::new(module.main().ok_or("it runs")?).run_observed(inputs, &mut observe)?;
-    Ok(stored)
-}
-
-/// How far stored numbers are apart.
-#[derive(Default)]
-struct Apart {
-    elements: usize,
-    differ: usize,
-    /// The largest difference, and where it is.
-    most: (u64, String),
-}
-
-impl Apart {
-    fn add(&mut self, found: &NamedTensors, expected: &NamedTensors) -> Result<(), Failed> {
-        for (name, expected) in expected {
-            let found = found.get(name).ok_or_else(|| format!("there is no output {name}"))?.to_i64()?;
-            for (found, expected) in found.iter().zip(expected.to_i64()?) {
-                let steps = found.abs_diff(expected);
-                self.elements += 1;
-                self.differ += usize::from(steps > 0);
-                if steps > self.most.0 {
-                    self.most = (steps, name.clone());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// ONNX Runtime stores the same numbers as the interpreter, give or take a step, wherever it reads the same numbers; for
-/// every value that is stored and every adapter, with its own optimizations and without.
-///
-/// In a whole run differences add up: a sum that is rounded in another order may be stored a step off, and that moves what
-/// comes behind it. The outputs of two runs are then as far apart as rounding can bring them, also those of ONNX Runtime
-/// with and without its optimizations. So in whole runs it is the distance to the float model that must be the same.
-fn onnxruntime_agrees(statistics: &Calibrated, precision: &str, python: &OsStr) -> Result<(), Failed> {
-    let bench = Bench::new(statistics, precision)?;
-    let qdq = bench.quantize("qdq.quad", &["--form", "qdq"])?;
-    let typed = bench.quantize("typed.quad", &[])?;
-    let whole = bench.quantize("model.onnx", &[])?;
-    let parts = bench.path("parts.onnx");
-    onnx::write(&cut(&qdq)?, &parts)?;
-    let (mut fed, mut pieces, mut expected_pieces, mut ours) = (vec![], vec![], vec![], vec![]);
-    for task in TASKS {
-        let mut inputs = inputs(task)?;
-        let taken = bench.path("inputs.npz");
-        npz::write(&taken, &inputs)?;
-        let packed = bench.pack(&qdq, lora(task).as_os_str())?;
-        let slots: NamedTensors = SafeTensorsFile::open(&packed)?.tensors().iter().cloned().collect();
-        ours.push([bench.run(&qdq, Some(&packed), &taken)?, {
-            let packed = bench.pack(&typed, lora(task).as_os_str())?;
-            let same: NamedTensors = SafeTensorsFile::open(&packed)?.tensors().iter().cloned().collect();
-            if same != slots {
-                return Err(format!("{task}: the slots of both forms differ").into());
-            }
-            bench.run(&typed, Some(&packed), &taken)?
-        }]);
-        inputs.extend(slots);
-        let stored = stored(&qdq, &inputs)?;
-        let given = stored.iter().map(|(name, tensor)| (format!("{name}{GIVEN}"), tensor.clone()));
-        let mut piece = inputs.clone();
-        piece.extend(given);
-        pieces.push(piece);
-        expected_pieces.push(stored);
-        fed.push(inputs);
-    }
-    let (mut report, mut agrees) = (String::new(), true);
-    for optimize in [false, true] {
-        let mut apart = Apart::default();
-        for (found, expected) in
-            bench.onnxruntime(python, &parts, &pieces, optimize)?.iter().zip(&expected_pieces)
-        {
-            apart.add(found, expected)?;
-        }
-        let share = apart.differ as f64 / apart.elements as f64;
-        let (most, place) = &apart.most;
-        let _ = writeln!(
-            report,
-            "optimized {optimize}: {} stored numbers, {:.4} % differ, by {most} at most ({place})",
-            apart.elements,
-            100.0 * share
-        );
-        agrees &= *most <= 1 && share < 0.05;
-        let whole = bench.onnxruntime(python, &whole, &fed, optimize)?;
-        for ((task, theirs), ours) in TASKS.iter().zip(&whole).zip(&ours) {
-            let expected = expected(task)?;
-            let [simulated, integers] = ours;
-            let found = [psnr(simulated, &expected)?, psnr(integers, &expected)?, psnr(theirs, &expected)?];
-            let _ = writeln!(
-                report,
-                "  {task}: {:.2} dB simulated, {:.2} dB in integers, {:.2} dB in ONNX Runtime",
-                found[0], found[1], found[2]
-            );
-            // A single sample in 8 bits is up to 0.7 dB nearer or farther by rounding alone.
-            agrees &= found.iter().all(|psnr| (psnr - found[0]).abs() < 1.0);
-        }
-    }
-    if std::env::var_os("QUAD_SHOW").is_some() {
-        show(&format!("{precision}\n{report}"));
-    }
-    if agrees { Ok(()) } else { Err(format!("{precision}:\n{report}").into()) }
 }
 
 /// For whoever wants to see the figures of a test that passes.
