@@ -13,6 +13,7 @@
 //! ```
 
 mod commands;
+mod encoding;
 mod exit;
 mod freezing;
 mod measuring;

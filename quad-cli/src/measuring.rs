@@ -6,14 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quad_ir::graph::Graph;
-use quad_quantize::insert::{self, Encodings};
-use quad_quantize::precision::{Mixed, Pattern, Precision};
-use quad_quantize::profile::make::{self, Options};
-use quad_quantize::profile::scores::UNIFIED;
-use quad_quantize::profile::{Anchor, Profile};
-use quad_quantize::ranges::Method;
-use quad_quantize::ranges::weights::WeightMethod;
-use quad_quantize::rules::{Rules, graph};
+use quad_quantize::insert::Encodings;
+use quad_quantize::precision::Pattern;
+use quad_quantize::rules::graph;
 use quad_quantize::sensitivity::bench::{self, Bench, BenchError, Subject, View};
 use quad_quantize::sensitivity::divergence::Divergence;
 use quad_quantize::sensitivity::layers::{self, Layers};
@@ -80,72 +75,6 @@ fn positive(text: &str) -> Result<f64, String> {
 impl Looking {
     pub(crate) fn view(self) -> View {
         View { peak: self.peak, block: self.shuffle as usize, divergence: self.divergence }
-    }
-}
-
-/// How encodings are made of statistics.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Encoding {
-    /// The precision, wNaM or wNaM-slotsK.
-    #[arg(long, value_name = "PRECISION", default_value_t)]
-    pub(crate) precision: Precision,
-    /// The rules of a target.
-    #[arg(long, value_name = "RULES", default_value = "reference", value_parser = rules)]
-    rules: Rules,
-    /// How ranges of activations are found.
-    #[arg(long, value_name = "METHOD", default_value_t)]
-    method: Method,
-    /// How ranges of weights are found.
-    #[arg(long, value_name = "METHOD", default_value_t)]
-    weights: WeightMethod,
-    /// Values that stay floats, with * for any text. May be given several times.
-    #[arg(long = "float", value_name = "PATTERN")]
-    floats: Vec<Pattern>,
-}
-
-fn rules(text: &str) -> Result<Rules, String> {
-    Rules::preset(text).map_err(|error| error.to_string())
-}
-
-impl Encoding {
-    fn options(&self, mixed: &Mixed) -> Options {
-        let mut options = Options::new(self.rules.clone(), mixed.clone());
-        (options.method, options.weights) = (self.method, self.weights);
-        options.floats.clone_from(&self.floats);
-        options
-    }
-
-    /// The profile for `adapters`: of one alone, or of several together.
-    pub(crate) fn profile(
-        &self,
-        statistics: &Calibrated,
-        adapters: &[&str],
-        mixed: &Mixed,
-    ) -> Result<Profile, Failure> {
-        let choice = if let [only] = adapters { *only } else { UNIFIED };
-        let names = adapters.iter().map(|name| (*name).to_owned()).collect();
-        let anchor = Anchor {
-            choice: choice.to_owned(),
-            reason: "measured as a candidate".to_owned(),
-            adapters: names,
-        };
-        // All together are those that share a profile, and not all that there are statistics of.
-        let mut of = statistics.statistics.clone();
-        if choice == UNIFIED {
-            of.adapters.retain(|name, _| adapters.contains(&name.as_str()));
-        }
-        let made = make::make_for(&statistics.graph, &of, &anchor, &self.options(mixed));
-        Ok(made.map_err(Failure::input)?.profile)
-    }
-
-    /// The encodings for `adapters`.
-    pub(crate) fn of(&self, opened: &Opened, adapters: &[&str], mixed: &Mixed) -> Result<Encodings, Failure> {
-        Ok(insert::of_profile(&self.profile(&opened.calibrated, adapters, mixed)?))
-    }
-
-    /// The encodings for `adapters` with the same precision everywhere.
-    pub(crate) fn uniform(&self, opened: &Opened, adapters: &[&str]) -> Result<Encodings, Failure> {
-        self.of(opened, adapters, &Mixed::uniform(self.precision))
     }
 }
 

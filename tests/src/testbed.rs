@@ -94,6 +94,8 @@ pub struct Forecast {
     pub psnr: f64,
     /// What less that is than with encodings of the adapter's own, in decibels.
     pub loss: f64,
+    /// From and to what the mean of all samples of the kind is; `None` for a single sample.
+    pub between: Option<[f64; 2]>,
 }
 
 /// A slot that is clipped.

@@ -10,8 +10,9 @@ use quad_quantize::precision::{Mixed, Precision};
 use quad_quantize::sweep::{self, Point, Sweep};
 use serde::Serialize;
 
+use crate::encoding::Encoding;
 use crate::exit::{Failure, Outcome};
-use crate::measuring::{Counter, Encoding, Measuring, runs};
+use crate::measuring::{Counter, Measuring, runs};
 use crate::table::{Align, Table};
 use crate::{output, picture};
 

@@ -4,8 +4,10 @@
 //! beyond them is clipped. [`fit`] looks at the slots, which takes nothing but the adapter: it says how much of each is
 //! clipped and how well the rest is resolved. That does not see activations, which an adapter can drive out of their
 //! encodings although its own numbers fit. So whoever has the model and a few samples runs it, and [`judge`] then goes by
-//! the loss that was found: what the outputs have less, in decibels, than with encodings of the adapter's own.
+//! the loss that was found: what the outputs have less, in decibels, than with encodings of the adapter's own. How sure
+//! that is for other samples, a [`Forecast`] says.
 
+pub mod forecast;
 pub mod own;
 
 use std::fmt;
@@ -17,6 +19,8 @@ use crate::encoding::Encoding;
 use crate::metrics::{MetricError, errors};
 use crate::profile::{Profile, Role};
 use crate::simulate::{self, StoreError};
+
+pub use forecast::{Expected, Forecast};
 
 /// How the numbers of one slot fit its encoding.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -109,22 +113,6 @@ fn reach(encoding: &Encoding) -> f32 {
     if encoding.is_symmetric() { reach.max } else { reach.magnitude() }
 }
 
-/// What the outputs of the quantized model are with an adapter, against those in full precision.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Expected {
-    /// With the profile, in decibels.
-    pub psnr: f64,
-    /// With encodings of the adapter's own, in decibels.
-    pub own: f64,
-}
-
-impl Expected {
-    /// What the profile costs, in decibels. Below 0 where it is better than encodings of the adapter's own.
-    pub fn loss(&self) -> f64 {
-        self.own - self.psnr
-    }
-}
-
 /// Where the verdicts begin.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Limits {
@@ -142,6 +130,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { loss: 3.0, most: 10.0, clipped: 0.001, most_clipped: 0.01 }
+    }
+}
+
+impl Limits {
+    /// The verdict on a loss, in decibels.
+    pub fn of_loss(self, loss: f64) -> Verdict {
+        verdict(loss, self.loss, self.most)
     }
 }
 
@@ -169,10 +164,13 @@ impl fmt::Display for Verdict {
 
 /// The verdict: by the loss where it is known, and else by what is clipped of the slots alone.
 pub fn judge(slots: &[SlotFit], expected: Option<Expected>, limits: Limits) -> Verdict {
-    let (found, fine, bearable) = match expected {
-        Some(expected) => (expected.loss(), limits.loss, limits.most),
-        None => (clipped_share(slots), limits.clipped, limits.most_clipped),
-    };
+    match expected {
+        Some(expected) => limits.of_loss(expected.loss()),
+        None => verdict(clipped_share(slots), limits.clipped, limits.most_clipped),
+    }
+}
+
+fn verdict(found: f64, fine: f64, bearable: f64) -> Verdict {
     if found <= fine {
         Verdict::Fit
     } else if found <= bearable {

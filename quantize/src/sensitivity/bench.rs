@@ -6,6 +6,7 @@
 //! adapters and takes floats; the numbers are those of the packed form.
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use quad_ir::graph::{Graph, ValueRef};
 use quad_ir::interpret::NamedTensors;
@@ -243,6 +244,23 @@ impl<'m> Bench<'m> {
         let mean = |figures: &[f64]| figures.iter().sum::<f64>() / figures.len() as f64;
         let ssim = (!ssim.is_empty() && ssim.len() == psnr.len()).then(|| mean(&ssim));
         Ok((errors::mean_decibels(&psnr, CEILING).ok_or(MetricError::Empty)?, ssim))
+    }
+
+    /// The peak signal-to-noise ratio of each sample of a subject with `encodings`, in decibels and at most [`CEILING`], in
+    /// the order of [`Subject::which`].
+    pub fn decibels(
+        &self,
+        encodings: &Encodings,
+        subject: usize,
+        done: &(dyn Fn() + Sync),
+    ) -> Result<Vec<f64>, BenchError> {
+        let found = self.outputs(encodings, &[subject], done)?;
+        let samples = self.expected[subject].iter().zip(found.iter().flatten());
+        let decibels = |(expected, found): (&NamedTensors, &NamedTensors)| {
+            Ok(self.likeness(slice::from_ref(expected), slice::from_ref(found))?.0)
+        };
+        let failed = |error| BenchError::Metric { adapter: self.subjects[subject].name.clone(), error };
+        samples.map(decibels).collect::<Result<_, MetricError>>().map_err(failed)
     }
 
     /// The graph that runs with everything quantized but the slots, which stay floats.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use quad_ir::interpret::NamedTensors;
 use quad_quantize::admission::own::{self, Candidate};
-use quad_quantize::admission::{self, Expected, Limits, SlotFit, Verdict};
+use quad_quantize::admission::{self, Forecast, Limits, SlotFit, Verdict};
 use quad_quantize::executor::Reference;
 use quad_quantize::insert;
 use quad_quantize::precision::Pattern;
@@ -81,15 +81,8 @@ struct Report {
     clipped_slots: Vec<SlotFit>,
     /// All slots.
     slots: Vec<SlotFit>,
-}
-
-/// What the outputs are expected to be.
-#[derive(Debug, Serialize)]
-struct Forecast {
-    #[serde(flatten)]
-    expected: Expected,
-    loss: f64,
-    samples: usize,
+    /// Where verdicts begin.
+    limits: Limits,
 }
 
 /// Slots that a table lists.
@@ -109,10 +102,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let limits = Limits { loss: arguments.fit_loss, most: arguments.most_loss, ..Limits::default() };
     let fits = admission::fit(&slots, &profile).map_err(Failure::input)?;
     let expected = match &arguments.data {
-        Some(data) => Some(arguments.forecast(&frozen, &profile, &slots, data)?),
+        Some(data) => Some(arguments.forecast(&frozen, &profile, (&slots, data), limits)?),
         None => None,
     };
-    let verdict = admission::judge(&fits, expected.as_ref().map(|forecast| forecast.expected), limits);
+    let verdict = admission::judge(&fits, expected.map(|forecast| forecast.expected), limits);
     let report = Report {
         verdict,
         expected,
@@ -120,6 +113,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         clipped: fits.iter().map(|fit| fit.clipped).sum(),
         clipped_slots: admission::clipped(&fits, limits).into_iter().cloned().collect(),
         slots: fits,
+        limits,
     };
     report.print(arguments.json)?;
     Ok(if verdict == Verdict::NeedsDistillation { Outcome::DoesNotHold } else { Outcome::Done })
@@ -147,8 +141,8 @@ impl Arguments {
         &self,
         frozen: &Frozen,
         profile: &Profile,
-        slots: &NamedTensors,
-        data: &Path,
+        (slots, data): (&NamedTensors, &Path),
+        limits: Limits,
     ) -> Result<Forecast, Failure> {
         let graph = frozen.module.main().ok_or_else(|| Failure::message("no graph of the model runs"))?;
         let samples = samples::read(data, graph, &self.ignore).map_err(Failure::input)?;
@@ -164,16 +158,16 @@ impl Arguments {
         let mut subjects = vec![subject.clone()];
         subjects.extend(own.iter().map(|own| Subject { which: own.measured.clone(), ..subject.clone() }));
         let bench = Bench::new(&frozen.module, subjects, &bench::reference, self.looking.view(), &done)?;
-        let psnr = |profile: &Profile, subject: usize| -> Result<f64, Failure> {
-            let found = bench.measure(&insert::of_profile(profile), &[subject], &done)?;
-            Ok(found.first().map_or(f64::NAN, |fidelity| fidelity.psnr))
-        };
-        let mut sum = 0.0;
+        let psnr =
+            |profile: &Profile, subject: usize| bench.decibels(&insert::of_profile(profile), subject, &done);
+        let mut of_own = vec![f64::NAN; count];
         for (at, own) in own.iter().enumerate() {
-            sum += psnr(&own.profile, at + 1)? * own.measured.len() as f64;
+            for (sample, psnr) in own.measured.iter().zip(psnr(&own.profile, at + 1)?) {
+                of_own[*sample] = psnr;
+            }
         }
-        let expected = Expected { psnr: psnr(profile, 0)?, own: sum / count as f64 };
-        Ok(Forecast { expected, loss: expected.loss(), samples: count })
+        Forecast::new(&psnr(profile, 0)?, &of_own, limits)
+            .ok_or_else(|| Failure::message(format!("`{}` has no sample", data.display())))
     }
 }
 
@@ -186,18 +180,39 @@ impl Report {
         }
         self.print_slots(out)?;
         match &self.expected {
-            Some(Forecast { expected, loss, samples }) => writeln!(
-                out,
-                "outputs: {:.2} dB against full precision, {:.2} dB with encodings of its own: a loss of {loss:.2} dB ({})",
-                expected.psnr,
-                expected.own,
-                counted(*samples, "sample")
-            )?,
+            Some(forecast) => self.print_forecast(forecast, out)?,
             None => {
                 writeln!(out, "outputs: not looked at, --data is missing; activations may be clipped too")?;
             }
         }
         writeln!(out, "verdict: {}", self.verdict)?;
+        Ok(())
+    }
+
+    fn print_forecast(&self, forecast: &Forecast, out: &mut dyn Write) -> io::Result<()> {
+        let Forecast { expected, loss, between, samples, tally } = forecast;
+        writeln!(
+            out,
+            "outputs: {:.2} dB against full precision, {:.2} dB with encodings of its own: a loss of {loss:.2} dB ({})",
+            expected.psnr,
+            expected.own,
+            counted(*samples, "sample")
+        )?;
+        if let Some([low, high]) = between {
+            writeln!(
+                out,
+                "  of samples like these: from {low:.2} to {high:.2} dB in the mean, 95 times of 100"
+            )?;
+        }
+        let Limits { loss: fine, most, .. } = self.limits;
+        writeln!(
+            out,
+            "  sample by sample: {} up to {fine} dB, {} up to {most} dB, {} more",
+            tally.fit, tally.fit_with_loss, tally.needs_distillation
+        )?;
+        if !forecast.is_sure(self.limits) {
+            writeln!(out, "  with other samples the verdict may be another: give more of them")?;
+        }
         Ok(())
     }
 

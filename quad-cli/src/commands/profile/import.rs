@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     stats: PathBuf,
     /// What the target asks of encodings: reference, litert, qnn, neuropilot or exynos.
-    #[arg(long, value_name = "PRESET", default_value = "reference", value_parser = super::rules)]
+    #[arg(long, value_name = "PRESET", default_value = "reference", value_parser = crate::encoding::rules)]
     rules: Rules,
     /// The profile to write.
     #[arg(short, long)]

@@ -12,7 +12,6 @@ use std::path::Path;
 
 use quad_quantize::interchange::Format;
 use quad_quantize::interchange::convert::Report;
-use quad_quantize::rules::Rules;
 
 use crate::exit::{Failure, Outcome};
 
@@ -50,11 +49,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Command::Import(arguments) => import::run(arguments),
         Command::Rules(arguments) => rules::run(arguments),
     }
-}
-
-/// Reads the name of rules.
-fn rules(text: &str) -> Result<Rules, String> {
-    Rules::preset(text).map_err(|error| error.to_string())
 }
 
 /// Reads the name of a format.

@@ -14,7 +14,7 @@ use crate::output;
   quad profile rules qnn")]
 pub(crate) struct Arguments {
     /// One preset: reference, litert, qnn, neuropilot or exynos.
-    #[arg(value_parser = super::rules)]
+    #[arg(value_parser = crate::encoding::rules)]
     preset: Option<Rules>,
 }
 

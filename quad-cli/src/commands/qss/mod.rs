@@ -12,8 +12,9 @@ use quad_quantize::sensitivity::choice::{MARGIN, Rule, Verdict};
 use quad_quantize::sensitivity::layers::{self, Layers};
 use quad_quantize::sensitivity::matrix::Matrix;
 
+use crate::encoding::Encoding;
 use crate::exit::{Failure, Outcome};
-use crate::measuring::{Counter, Encoding, Measuring, runs};
+use crate::measuring::{Counter, Measuring, runs};
 use report::{Groups, Judged, Report};
 
 /// Measure how sensitive adapters are to quantization, and whose encodings all should share.
