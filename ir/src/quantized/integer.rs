@@ -121,9 +121,12 @@ fn sum(operation: &Operation<'_>) -> Outcome {
 }
 
 /// Sums and comparisons of operands in steps of their own: real numbers, exact in `f64` where 16 bits are stored, divided
-/// by the step of the result.
+/// by the step of the result. Operands that are all floats are computed with as floats, as around `quantize_linear`.
 fn real(operation: &Operation<'_>) -> Outcome {
     let Some(Target::Stored(y)) = operation.result() else { return Ok(None) };
+    if operation.encodings.iter().all(Option::is_none) {
+        return Ok(None);
+    }
     let mut operands = Vec::new();
     for (tensor, encoded) in operation.operands.iter().zip(operation.encodings) {
         operands.push(match (tensor, encoded) {

@@ -322,6 +322,13 @@ fn what_has_no_rule_is_simulated() {
     let plain = Tensor::from_vec(&[1, 4], vec![1.0f32; 4]).expect("four");
     let mixed = Single::new(MatMul, &[(&plain, None), (&column, Some(&of_column))], Some(&y));
     assert!(!mixed.has_integers());
+    // The sum of these floats in f32 is half way between two steps, and the exact one beyond that.
+    let (a, b) = (Tensor::from_vec(&[1], vec![1.5f32]), Tensor::from_vec(&[1], vec![1e-8f32]));
+    let (a, b) = (a.expect("one"), b.expect("one"));
+    let floats = Single::new(Add, &[(&b, None), (&a, None)], Some(&single(DType::I8, 3.0, 0)));
+    assert!(!floats.has_integers());
+    assert_eq!(floats.run(Arithmetic::Integer).to_i64().expect("integers"), [0]);
+    assert_eq!(floats.run(Arithmetic::Simulated), floats.run(Arithmetic::Integer));
 }
 
 #[test]
