@@ -24,10 +24,16 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Show what is in a bundle.
+    #[command(after_help = "Examples:
+  quad bundle inspect bundle")]
     Inspect(Shown),
     /// Check every file of a bundle against its page. The exit code is 1 where one differs.
+    #[command(after_help = "Examples:
+  quad bundle verify bundle --json")]
     Verify(Shown),
     /// Pack an adapter for every target of a bundle. The model is not needed.
+    #[command(after_help = "Examples:
+  quad bundle add-adapter bundle night=lora/night.safetensors")]
     AddAdapter(Add),
 }
 
