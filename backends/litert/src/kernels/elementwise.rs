@@ -64,8 +64,21 @@ fn pairs(
     let sizes = known(node.result())?;
     let (a_sizes, b_sizes) = (known(node.operand("a")?)?, known(node.operand("b")?)?);
     let combined = (0..sizes.iter().product()).map(|index| {
-        let place = |own: &[usize]| super::broadcast_place(own, &sizes, index);
+        let place = |own: &[usize]| broadcast_place(own, &sizes, index);
         Some(combine(*a.get(place(&a_sizes))?, *b.get(place(&b_sizes))?))
     });
     result(node, combined.collect::<Option<Vec<i64>>>()?)
+}
+
+/// Where the element at `index` of a tensor of `sizes` comes from, in one of sizes `own` that is stretched to it.
+fn broadcast_place(own: &[usize], sizes: &[usize], index: usize) -> usize {
+    let (mut rest, mut place, mut step) = (index, 0, 1);
+    for axis in (0..sizes.len()).rev() {
+        let at = rest % sizes[axis];
+        rest /= sizes[axis];
+        let size = (axis + own.len()).checked_sub(sizes.len()).map_or(1, |axis| own[axis]);
+        place += if size == 1 { 0 } else { at * step };
+        step *= size;
+    }
+    place
 }

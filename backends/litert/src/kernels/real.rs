@@ -5,12 +5,11 @@
 //! the reference semantics.
 
 use quad_ir::graph::{NodeRef, ValueRef};
-use quad_ir::ops::{EvalError, Fact, Inputs, Op, Operands, Results};
+use quad_ir::ops::{EvalError, Op, Results};
 use quad_ir::quantized::dequantize;
 use quad_ir::tensor::Tensor;
-use quad_ir::types::Known;
 
-use super::{Stored, encode, mean};
+use super::{Stored, by_definition, encode, mean};
 use crate::lower::{behind_root, is_in_floats};
 
 /// The results of `node`, which has floats among its operands or results; `None` where the reference semantics are it.
@@ -56,15 +55,6 @@ fn of_reals(node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Result<Results, E
         return by_definition(&quad_ir::ops::Mul.into(), &[Some(a.clone()), Some(factor)]);
     }
     by_definition(node.op(), operands)
-}
-
-/// The results of `op` by its reference semantics.
-fn by_definition(op: &Op, operands: &[Option<Tensor>]) -> Result<Results, EvalError> {
-    let def = op.def();
-    let fact = |tensor: &Tensor| Fact { ty: tensor.ty(), known: Some(Known::Constant(tensor.clone())) };
-    let facts: Vec<Option<Fact>> = operands.iter().map(|tensor| tensor.as_ref().map(fact)).collect();
-    let types = def.infer(&Operands::new(def.operands(), &facts, 0))?;
-    def.eval(&Inputs::new(def.operands(), operands), &types)
 }
 
 /// `real` as `value` is stored.

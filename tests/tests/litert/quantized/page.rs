@@ -24,7 +24,7 @@ the runtime, on whole models: every tensor of stored integers is read from the r
 for the operands. Numbers are the largest deviation in steps of the result; 0 is equality to the bit. How a layer is computed:
 
 * *integers*: exact sums and products, scaled and rounded by multiplier and shift;
-* *tables*: values are looked up, with lines between them in 16 bits;
+* *functions*: looked up, with lines between samples in 16 bits; softmax of 8 bits in fixed point;
 * *moved*: elements are moved as they are stored;
 * *floats*: between reading and storing integers, as normalizations are.
 ";
@@ -42,6 +42,16 @@ exact function, rounded.
 
 /// What is said of outputs that are equal to the bit.
 const EQUAL: &str = "equal";
+
+const OF_FILES: &str = "
+## Operations by themselves
+
+Each file of `tests/litert` against the interpreter's own arithmetic, which rounds once: the steps that a set of kernels may be
+off (of floats, thousandths of the largest), and whether the reference kernels give what the rules do, to the bit.
+
+| file | XNNPACK | optimized | reference | by rule |
+|---|---|---|---|---|
+";
 
 /// Layers that are computed alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,16 +104,16 @@ pub(super) fn require(figures: &Figures) -> Result<(), Failed> {
     }
     let path = paths::root().join(PAGE);
     if wrong.is_empty() && std::env::var_os("QUAD_BLESS").is_some() {
-        std::fs::write(path, page(figures))?;
+        std::fs::write(path, page(figures)?)?;
         return Ok(());
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    wrong.extend(differences(figures, &committed));
+    wrong.extend(differences(figures, &committed)?);
     if wrong.is_empty() { Ok(()) } else { Err(format!("{PAGE}:\n{}", wrong.join("\n")).into()) }
 }
 
 /// Where `figures` are worse than `committed` says, or other rows.
-fn differences(figures: &Figures, committed: &str) -> Vec<String> {
+fn differences(figures: &Figures, committed: &str) -> Result<Vec<String>, Failed> {
     // With figures that no page has, what is left are the rows and all words around them.
     let known = |layers: &Layers| {
         let row = committed.lines().find_map(|line| line.strip_prefix(&row(*layers)))?;
@@ -137,17 +147,17 @@ fn differences(figures: &Figures, committed: &str) -> Vec<String> {
         }
         *chain = Chain { same, outputs, first: first.to_owned(), ..*chain };
     }
-    if wrong.is_empty() && page(&agreed) != committed {
+    if wrong.is_empty() && page(&agreed)? != committed {
         wrong.push("it is out of date".to_owned());
     }
-    wrong
+    Ok(wrong)
 }
 
 /// The beginning of the row of `layers`.
 fn row(layers: Layers) -> String {
     let way = match layers.way {
         Way::Integers => "integers",
-        Way::Tables => "tables",
+        Way::Functions => "functions",
         Way::Moved => "moved",
         Way::Floats => "floats",
     };
@@ -159,7 +169,23 @@ fn row_of_chain(Chain { model, precision, layers, .. }: &Chain) -> String {
     format!("| `{model}` | {} | {layers} |", precision.to_uppercase())
 }
 
-fn page(figures: &Figures) -> String {
+/// What the files of `tests/litert` say is expected, which its own tests check.
+fn files() -> Result<String, Failed> {
+    let mut rows = String::new();
+    for path in paths::files_below(&paths::root().join("tests/litert"), "quad")? {
+        let text = std::fs::read_to_string(&path)?;
+        let Some(expected) = text.lines().find_map(|line| line.strip_prefix("//! litert: ")) else {
+            continue;
+        };
+        let (steps, words) = expected.split_once(';').unwrap_or((expected, ""));
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let by_rule = if words.contains("exact") { EQUAL } else { "" };
+        let _ = writeln!(rows, "| {name} | {} | {by_rule} |", steps.replace(", ", " | "));
+    }
+    Ok(rows)
+}
+
+fn page(figures: &Figures) -> Result<String, Failed> {
     let mut page = BEGINNING.to_owned();
     page.push_str("\n| operation | bits | computed as | layers | XNNPACK | optimized | reference |\n");
     page.push_str("|---|---|---|---|---|---|---|\n");
@@ -172,5 +198,7 @@ fn page(figures: &Figures) -> String {
         let outputs = if *outputs { EQUAL } else { "differ" };
         let _ = writeln!(page, "{} {same} | {first} | {outputs} |", row_of_chain(chain));
     }
-    page
+    page.push_str(OF_FILES);
+    page.push_str(&files()?);
+    Ok(page)
 }
