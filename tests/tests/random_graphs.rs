@@ -38,6 +38,7 @@ const IDLE: &[(&str, &str)] = &[
     ("convert-floats", "there is nothing but f32 and f64"),
     ("expose-lora", "adapters are inputs already"),
     ("fold-quant", "nothing is quantized"),
+    ("tabulate-timesteps", "no sine has a whole number times frequencies for its argument"),
     ("unfold-quant", "nothing is quantized"),
 ];
 
@@ -46,7 +47,7 @@ const TOLD: &[(&str, &str)] = &[
     (
         "decompose",
         "decompose{div=true,neg=true,pow=true,gemm=true,gelu=true,swish=true,softplus=true,hard-swish=true,\
-         layer-norm=true,group-norm=true,mean=true,resize=true}",
+         layer-norm=true,group-norm=true,mean=true,resize=true,sine=true}",
     ),
     ("specialize", "specialize{sizes=\"batch=3\"}"),
 ];
