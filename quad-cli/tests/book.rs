@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let pages = pages(&root).expect("the folder of documentation");
     let trials = pages.into_iter().map(|page| {
-        let name = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = page.strip_prefix(&root).unwrap_or(&page).display().to_string();
         let root = root.clone();
         Trial::test(name, move || check(&root, &page))
     });
@@ -40,6 +41,7 @@ fn pages(root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut pages: Vec<PathBuf> =
         root.join("docs").read_dir()?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.push(root.join("README.md"));
     pages.sort();
     Ok(pages)
 }
@@ -89,6 +91,8 @@ fn check(root: &Path, page: &Path) -> Result<(), Failed> {
     let folder = TempDir::new()?;
     if pieces.iter().any(|piece| !matches!(piece, Piece::Own(_))) {
         sandbox::furnish(folder.path())?;
+        // The first page speaks of what this repository has.
+        symlink(root.join("tests").canonicalize()?, folder.path().join("tests"))?;
     }
     for piece in pieces {
         match piece {

@@ -2,6 +2,7 @@
 //! the generated documentation.
 
 pub mod chain;
+pub mod commands;
 pub mod conformance;
 pub mod coverage;
 pub mod filetest;

@@ -8,7 +8,7 @@ use quad_backends::support::{self, Support};
 use quad_backends::target::TargetInfo;
 use quad_cli::targets::TARGETS;
 use quad_tests::conformance::Counts;
-use quad_tests::{coverage, operations, passes, paths};
+use quad_tests::{commands, coverage, operations, passes, paths};
 
 /// The beginning of the page of targets.
 const SUPPORT: &str = "\
@@ -56,6 +56,13 @@ fn the_page_of_targets_is_up_to_date() {
     };
     let targets: Vec<Support> = TARGETS.iter().map(of_target).collect();
     require(&path, &committed, &support::page(SUPPORT, &targets));
+}
+
+#[test]
+fn the_page_of_commands_is_up_to_date() {
+    let path = paths::root().join("docs/generated/commands.md");
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    require(&path, &committed, &commands::page(quad_cli::command()));
 }
 
 /// The page at `path`, which is `committed`, must be `page`; with `QUAD_BLESS` it is written.
