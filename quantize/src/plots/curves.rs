@@ -92,11 +92,11 @@ impl Curves {
 }
 
 impl Curves {
-    /// The lower corner that curves stay clear of: on the left where the first falls, else on the right.
+    /// A corner that curves stay clear of: on the left, above where the first rises, and below where it falls.
     fn free_corner(&self) -> SeriesLabelPosition {
         let points: Vec<(f64, f64)> = self.curves.iter().take(1).flat_map(Curve::finite).collect();
         match (points.first(), points.last()) {
-            (Some((_, first)), Some((_, last))) if first < last => SeriesLabelPosition::LowerRight,
+            (Some((_, first)), Some((_, last))) if first < last => SeriesLabelPosition::UpperLeft,
             _ => SeriesLabelPosition::LowerLeft,
         }
     }
