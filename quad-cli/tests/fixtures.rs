@@ -15,6 +15,10 @@ use quad_ir::interpret::NamedTensors;
 use quad_ir::tensor::Tensor;
 use serde::Deserialize;
 
+mod prefixed;
+
+use prefixed::with_prefix;
+
 /// Largest difference of an output from PyTorch's, relative to its largest magnitude.
 const SINGLE_PRECISION: f64 = 1e-4;
 /// The same for models in 16-bit floats.
@@ -99,13 +103,6 @@ fn inputs(io: &mut Archive, model: &Path, prefix: &str) -> Result<NamedTensors, 
         }
     }
     Ok(inputs)
-}
-
-/// The arrays whose names start with `prefix`, under what follows it.
-fn with_prefix(io: &mut Archive, prefix: &str) -> Result<NamedTensors, Failed> {
-    let names: Vec<String> =
-        io.names().filter_map(|name| name.strip_prefix(prefix).map(str::to_owned)).collect();
-    names.into_iter().map(|name| Ok((name.clone(), io.read(&format!("{prefix}{name}"), None)?))).collect()
 }
 
 fn quad_run(model: &Path, inputs: &NamedTensors) -> Result<NamedTensors, Failed> {

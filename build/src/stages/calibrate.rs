@@ -7,6 +7,7 @@ use std::time::Duration;
 use quad_frontends::data::safetensors::{self, SafeTensorsFile};
 use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
+use quad_ir::module::Module;
 use quad_quantize::executor::samples::Samples;
 use quad_quantize::rules::graph;
 use quad_quantize::statistics::{Model, Statistics, weights};
@@ -15,7 +16,7 @@ use serde_json::json;
 use super::freeze::FrozenStage;
 use super::runner::Runner;
 use super::{BuildError, Failed};
-use crate::adapters::{self, AdapterFailure, Settings};
+use crate::adapters::{self, AdapterFailure, Prepared, Settings};
 use crate::cache::Product;
 use crate::calibrate::{self, Checkpoint, Plan, checkpoint};
 use crate::{samples, statistics};
@@ -76,18 +77,24 @@ fn slots(run: &Runner<'_>, frozen: &FrozenStage, name: &str) -> Result<Product, 
         "frozen": frozen.product.digest, "adapter": frozen.sources.adapters[name], "expose": run.job.expose
     });
     run.stage("slots", name, &inputs, |place| {
-        let read = adapters::read([&run.job.adapters[name].path], &mut Vec::new())?;
-        let settings = Settings {
-            rank: run.job.expose.rank.into(),
-            options: run.job.expose.options(),
-            allow_unused: &run.job.expose.allow_unused,
-            base: None,
-        };
-        let mut prepared = adapters::prepare(frozen.module()?.clone(), &read, &settings)?;
+        let mut prepared = prepared(run, name, frozen.module()?.clone())?;
         place.notes.append(&mut prepared.notes);
         let bound = adapters::bind(&prepared, [(0, 1.0)])?;
         Ok(safetensors::write(&place.folder.join(SLOTS), &bound, &BTreeMap::new())?)
     })
+}
+
+/// `module`, which takes the adapter `name` as the job exposes it.
+pub(super) fn prepared(run: &Runner<'_>, name: &str, module: Module) -> Result<Prepared, Failed> {
+    let expose = &run.job.expose;
+    let read = adapters::read([&run.job.adapters[name].path], &mut Vec::new())?;
+    let settings = Settings {
+        rank: expose.rank.into(),
+        options: expose.options(),
+        allow_unused: &expose.allow_unused,
+        base: None,
+    };
+    Ok(adapters::prepare(module, &read, &settings)?)
 }
 
 fn read_slots(product: &Product) -> Result<NamedTensors, Failed> {

@@ -15,11 +15,11 @@ use quad_quantize::sensitivity::bench::CEILING;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::calibrate::Calibrated;
+use super::calibrate::{self, Calibrated};
 use super::freeze::FrozenStage;
 use super::runner::{Runner, read};
 use super::{BuildError, Failed};
-use crate::adapters::{self, AdapterFailure, Settings};
+use crate::adapters::{self, AdapterFailure};
 use crate::cache::Product;
 use crate::job::Job;
 use crate::quantized::{self, Form};
@@ -119,14 +119,7 @@ pub(super) fn layers(
         let profile = super::profile::read(profile)?;
         let mut module = frozen.module()?.clone();
         quantized::quantize(&mut module, &frozen.facts.digest, &profile, Form::Qdq)?;
-        let read = adapters::read([&run.job.adapters[name].path], &mut Vec::new())?;
-        let settings = Settings {
-            rank: run.job.expose.rank.into(),
-            options: run.job.expose.options(),
-            allow_unused: &run.job.expose.allow_unused,
-            base: None,
-        };
-        let prepared = adapters::prepare(module, &read, &settings)?;
+        let prepared = calibrate::prepared(run, name, module)?;
         let slots = adapters::fill(&prepared, [(0, 1.0)])?.slots;
         let samples = calibrated.data(name)?;
         let main = frozen.module()?.main().ok_or(AdapterFailure::NoMain)?;

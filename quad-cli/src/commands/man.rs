@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
-use quad_ir::whole_file::WholeFile;
 
 use crate::exit::{Failure, Outcome};
-use crate::output;
 use crate::table::counted;
+use crate::{output, picture};
 
 /// Write the manual pages: `quad.1` and one for each command.
 #[derive(Debug, clap::Args)]
@@ -27,10 +26,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let folder = &arguments.output;
     let pages = pages(crate::Arguments::command())?;
-    let write = |(name, page): &(String, Vec<u8>)| write(&folder.join(format!("{name}.1")), page);
     fs::create_dir_all(folder)
-        .and_then(|()| pages.iter().try_for_each(write))
         .map_err(|error| Failure::message(format!("`{}`: {error}", folder.display())))?;
+    for (name, page) in &pages {
+        picture::write(&folder.join(format!("{name}.1")), page)?;
+    }
     writeln!(output::stdout(), "{} written to {}", counted(pages.len(), "page"), folder.display())?;
     Ok(Outcome::Done)
 }
@@ -51,10 +51,4 @@ fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     }
     pages.sort();
     Ok(pages)
-}
-
-fn write(path: &Path, page: &[u8]) -> io::Result<()> {
-    let mut file = WholeFile::create(path)?;
-    file.write_all(page)?;
-    file.publish()
 }

@@ -11,12 +11,12 @@ use quad_frontends::data::npz;
 use quad_frontends::data::safetensors::{self, SafeTensorsFile};
 use quad_frontends::onnx;
 use quad_ir::dtype::DType;
-use quad_ir::graph::{Graph, NodeRef, Output, Patch, ValueId, ValueRef};
+use quad_ir::graph::{Graph, NodeRef, Output, ValueRef};
 use quad_ir::interpret::{Interpreter, NamedTensors};
 use quad_ir::loc::Loc;
 use quad_ir::module::Module;
 use quad_ir::ops::source::Binding;
-use quad_ir::ops::{MatMul, OpKind, QuantizeLinear};
+use quad_ir::ops::{MatMul, OpKind};
 use quad_ir::tensor::Tensor;
 use quad_ir::text;
 use quad_ir::types::TensorType;
@@ -27,6 +27,7 @@ use tempfile::TempDir;
 
 use crate::SOC;
 use crate::bench::{Runtime, apart, as_qnn, named, native, onnxruntime, page, quad, run, start, words};
+use crate::cut::{self, GIVEN};
 use crate::files::members;
 
 const ROWS: usize = 64;
@@ -240,32 +241,15 @@ pub(crate) fn reproducible() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The end of the name under which a stored tensor is given.
-const GIVEN: &str = ".given";
-
-/// A quantized model cut at what is computed and stored: each such tensor is an output, and an input for those who read it.
-/// What is only moved stays with its readers.
+/// A quantized model cut at what is computed and stored. What is only moved stays with its readers.
 fn cut(model: &Path) -> Result<Graph, Failed> {
-    let mut graph = onnx::import(model)?.main().ok_or("it runs")?.clone();
-    let is_computed = |value: ValueRef<'_>| {
-        let kind = value.producer().op().kind();
-        !matches!(kind, OpKind::Transpose | OpKind::Reshape | OpKind::DequantizeLinear)
+    let is_computed = |node: NodeRef<'_>| {
+        node.operand("x").is_some_and(|value| {
+            let kind = value.producer().op().kind();
+            !matches!(kind, OpKind::Transpose | OpKind::Reshape | OpKind::DequantizeLinear)
+        })
     };
-    let quantizers = graph.nodes().filter(|node| node.is::<QuantizeLinear>().is_some());
-    let computed = quantizers.filter(|node| node.operand("x").is_some_and(is_computed));
-    let stored: Vec<(ValueId, String)> =
-        computed.filter_map(|node| Some((node.result().id(), node.result().name()?.to_string()))).collect();
-    let mut patch = Patch::new(&graph, "cut");
-    for (value, name) in &stored {
-        let ty = graph.value(*value).ty().clone();
-        let given = patch.add_input(&format!("{name}{GIVEN}"), ty, Binding::Run)?;
-        patch.replace(*value, given)?;
-    }
-    let edit = patch.finish()?;
-    graph.apply(edit)?;
-    let outputs = stored.into_iter().map(|(value, name)| Output { name: name.into(), value });
-    graph.set_outputs(outputs.collect())?;
-    Ok(graph)
+    cut::cut(onnx::import(model)?.main().ok_or("it runs")?.clone(), is_computed)
 }
 
 /// Everything that is computed and stored in a run of the quantized model, by name.

@@ -5,6 +5,8 @@
 
 mod bench;
 mod branch;
+#[path = "../cut/mod.rs"]
+mod cut;
 mod files;
 mod testbed;
 mod usage;

@@ -3,6 +3,8 @@
 //!
 //! ONNX Runtime is asked where `QUAD_PYTHON` names a Python that has it; those tests are ignored otherwise.
 
+#[path = "../cut/mod.rs"]
+mod cut;
 mod normalized;
 mod onnxruntime;
 

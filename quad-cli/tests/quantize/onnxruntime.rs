@@ -18,39 +18,21 @@ use libtest_mimic::Failed;
 use quad_frontends::data::npz;
 use quad_frontends::data::safetensors::SafeTensorsFile;
 use quad_frontends::onnx;
-use quad_ir::graph::{Graph, Output as GraphOutput, Patch, ValueId, ValueRef};
+use quad_ir::graph::{Graph, ValueRef};
 use quad_ir::interpret::{Interpreter, NamedTensors};
 use quad_ir::ops::QuantizeLinear;
-use quad_ir::ops::source::Binding;
 use quad_ir::tensor::Tensor;
 use quad_ir::text;
 
+use crate::cut::{self, GIVEN};
 use crate::{Bench, Calibrated, TASKS, expected, inputs, lora, psnr, show};
 
 /// How many times as far the interpreter may be from ONNX Runtime as that is from itself.
 const YARDS: f64 = 1.5;
 
-/// The end of the name under which a stored tensor is given.
-const GIVEN: &str = ".given";
-
-/// A model in QDQ form, cut at each `quantize_linear`: what is stored there is an output, and an input for those who read it.
+/// A model in QDQ form, cut at each `quantize_linear`.
 fn cut(model: &Path) -> Result<Graph, Failed> {
-    let mut graph = text::read_files(model)?.main().ok_or("it runs")?.clone();
-    let quantizers = graph.nodes().filter(|node| node.is::<QuantizeLinear>().is_some());
-    let stored: Vec<(ValueId, String)> =
-        quantizers.filter_map(|node| Some((node.result().id(), node.result().name()?.to_string()))).collect();
-    let mut patch = Patch::new(&graph, "cut");
-    for (value, name) in &stored {
-        let ty = graph.value(*value).ty().clone();
-        let given = patch.add_input(&format!("{name}{GIVEN}"), ty, Binding::Run)?;
-        patch.replace(*value, given)?;
-    }
-    let edit = patch.finish()?;
-    graph.apply(edit)?;
-    graph.set_outputs(
-        stored.into_iter().map(|(value, name)| GraphOutput { name: name.into(), value }).collect(),
-    )?;
-    Ok(graph)
+    cut::cut(text::read_files(model)?.main().ok_or("it runs")?.clone(), |_| true)
 }
 
 /// Everything that a model in QDQ form stores in a run, by name.

@@ -8,7 +8,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use quad_frontends::data::npz::{self, Archive};
-use quad_ir::interpret::NamedTensors;
+
+#[path = "../prefixed/mod.rs"]
+mod prefixed;
+
+use prefixed::with_prefix;
 
 /// The names of each adapter, as folders in PEFT's form.
 const ADAPTERS: &[(&str, &[&str])] = &[("taskA", &["a", "edit", "edge", "new"]), ("taskC", &["b"])];
@@ -49,11 +53,4 @@ pub(crate) fn furnish(folder: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir(folder.join("style_samples"))?;
     npz::write(&folder.join("style_samples/1.npz"), &three)?;
     Ok(())
-}
-
-/// The arrays whose names start with `prefix`, under what follows it.
-fn with_prefix(io: &mut Archive, prefix: &str) -> Result<NamedTensors, Box<dyn Error>> {
-    let names: Vec<String> =
-        io.names().filter_map(|name| name.strip_prefix(prefix).map(str::to_owned)).collect();
-    names.into_iter().map(|name| Ok((name.clone(), io.read(&format!("{prefix}{name}"), None)?))).collect()
 }
