@@ -129,12 +129,13 @@ impl Linear {
         })
     }
 
-    /// The operation that stores real numbers so.
+    /// The operation that stores real numbers so. The type is stated where no zero point says it: ONNX Runtime changes zero
+    /// points of signed 8 bits, and refuses a node that states another type.
     pub fn quantize(&self, stored: DType) -> QuantizeLinear {
         QuantizeLinear {
             axis: self.axis,
             block_size: self.block_size,
-            output_dtype: Some(stored),
+            output_dtype: self.zero_point.is_none().then_some(stored),
             ..QuantizeLinear::default()
         }
     }

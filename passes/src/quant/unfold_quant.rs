@@ -22,7 +22,7 @@
 //!   %y = relu(%x.dq) : f32[1, 2]
 //!   %2 = weight 0.25 : f32[]
 //!   %3 = weight 0 : u8[]
-//!   %y.q = quantize_linear(%y, %2, %3) {output_dtype = u8} : u8[1, 2]
+//!   %y.q = quantize_linear(%y, %2, %3) : u8[1, 2]
 //!   return "y" = %y.q
 //! }
 //! ```

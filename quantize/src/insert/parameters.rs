@@ -71,10 +71,7 @@ impl Parameters {
     }
 
     fn quantizer(&self) -> QuantizeLinear {
-        let mut op = self.linear.quantize(self.stored);
-        // A zero point says the type already, to older readers of ONNX too.
-        op.output_dtype = op.output_dtype.filter(|_| self.zero_point.is_none());
-        op
+        self.linear.quantize(self.stored)
     }
 }
 
