@@ -40,7 +40,7 @@ pub struct Tally {
 }
 
 /// What is expected of other samples.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Forecast {
     /// The means over samples.
     #[serde(flatten)]
@@ -54,19 +54,23 @@ pub struct Forecast {
     pub samples: usize,
     /// How many of them were of which verdict.
     pub tally: Tally,
+    /// What was measured of each, in the order of the data.
+    pub by_sample: Vec<Expected>,
 }
 
 impl Forecast {
     /// The forecast from the figures of samples in decibels, `psnr` with the profile and `own` with encodings of the
     /// adapter's own, in the same order. `None` without samples.
     pub fn new(psnr: &[f64], own: &[f64], limits: Limits) -> Option<Self> {
-        let losses: Vec<f64> = own.iter().zip(psnr).map(|(own, psnr)| own - psnr).collect();
+        let by_sample: Vec<Expected> =
+            psnr.iter().zip(own).map(|(psnr, own)| Expected { psnr: *psnr, own: *own }).collect();
+        let losses: Vec<f64> = by_sample.iter().map(Expected::loss).collect();
         let count = losses.len();
         if count == 0 {
             return None;
         }
-        let mean = |figures: &[f64]| figures.iter().take(count).sum::<f64>() / count as f64;
-        let expected = Expected { psnr: mean(psnr), own: mean(own) };
+        let mean = |of: fn(&Expected) -> f64| by_sample.iter().map(of).sum::<f64>() / count as f64;
+        let expected = Expected { psnr: mean(|sample| sample.psnr), own: mean(|sample| sample.own) };
         let loss = expected.loss();
         let mut tally = Tally::default();
         for loss in &losses {
@@ -77,7 +81,7 @@ impl Forecast {
             } += 1;
         }
         let between = half_width(&losses, loss).map(|half| [loss - half, loss + half]);
-        Some(Self { expected, loss, between, samples: count, tally })
+        Some(Self { expected, loss, between, samples: count, tally, by_sample })
     }
 
     /// Whether the verdict on the mean loss is the same all over the interval.
@@ -137,6 +141,7 @@ mod tests {
         close(forecast.loss, 5.0);
         close(high - low, 2.0 * 2.776 * 2.5495);
         assert_eq!(forecast.tally, Tally { fit: 3, fit_with_loss: 1, needs_distillation: 1 });
+        assert_eq!(forecast.by_sample[4], Expected { psnr: 35.0, own: 50.0 });
         assert!(!forecast.is_sure(Limits::default()), "from -2.1 to 12.1 there are all verdicts");
     }
 

@@ -105,7 +105,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Some(data) => Some(arguments.forecast(&frozen, &profile, (&slots, data), limits)?),
         None => None,
     };
-    let verdict = admission::judge(&fits, expected.map(|forecast| forecast.expected), limits);
+    let verdict = admission::judge(&fits, expected.as_ref().map(|forecast| forecast.expected), limits);
     let report = Report {
         verdict,
         expected,
@@ -190,7 +190,7 @@ impl Report {
     }
 
     fn print_forecast(&self, forecast: &Forecast, out: &mut dyn Write) -> io::Result<()> {
-        let Forecast { expected, loss, between, samples, tally } = forecast;
+        let Forecast { expected, loss, between, samples, tally, .. } = forecast;
         writeln!(
             out,
             "outputs: {:.2} dB against full precision, {:.2} dB with encodings of its own: a loss of {loss:.2} dB ({})",
