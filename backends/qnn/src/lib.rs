@@ -3,9 +3,10 @@
 //! [`table`] lowers a graph. [`model`] is a QNN graph as plain data, and [`mod@raise`] says one in operations of the IR
 //! again, for ONNX and the interpreter. [`native`] hands one to Qualcomm's libraries, which are found at run time,
 //! never linked and never shipped, in a process of its own. `ffi` is what the two agree on in memory, and the only
-//! `unsafe` code.
+//! `unsafe` code. `faults` is about what their compiler gets wrong.
 
 pub mod emit;
+mod faults;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod ffi;
 pub mod model;

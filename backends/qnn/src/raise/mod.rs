@@ -21,10 +21,11 @@ use quad_ir::dtype::DType;
 use quad_ir::graph::{AddError, Graph, Misplaced, Output, ValueId};
 use quad_ir::loc::Loc;
 use quad_ir::ops::source::Binding;
-use quad_ir::ops::{DequantizeLinear, Op, QuantizeLinear, Transpose};
+use quad_ir::ops::{DequantizeLinear, Op, QuantizeLinear, Sigmoid, Transpose};
 use quad_ir::tensor::{Tensor as Elements, TensorError};
 use quad_ir::types::TensorType;
 
+use crate::faults;
 use crate::model::{DataType, Encoding, Node, QnnGraph, Role, Tensor, TensorId};
 
 /// How quantization is written.
@@ -199,6 +200,7 @@ impl<'q> Raising<'q> {
             "InstanceNorm" => norms::instance_norm(self, node),
             "LayerNorm" => norms::layer_norm(self, node),
             "RmsNorm" => norms::rms_norm(self, node),
+            "Sigmoid" => self.sigmoid(node),
             "Convert" | "Quantize" | "Dequantize" => {
                 let real = self.read(node.inputs[0])?;
                 self.write(node.outputs[0], real)
@@ -214,6 +216,18 @@ impl<'q> Raising<'q> {
     fn simple(&mut self, node: &Node, op: Op) -> Step {
         let operands: Step<Vec<ValueId>> = node.inputs.iter().map(|id| self.read(*id)).collect();
         let real = self.graph.add_value(op, &operands?, Loc::Built)?;
+        self.write(node.outputs[0], real)
+    }
+
+    /// A sigmoid. A group normalization ends in a sum here, so that [a fault of the compiler](faults) concerns it.
+    fn sigmoid(&mut self, node: &Node) -> Step {
+        let x = node.inputs[0];
+        let mut real = self.read(x)?;
+        let apart = faults::sigmoid_operand(self.qnn, x, &["GroupNorm"]);
+        if let Some(encoding) = apart.filter(|_| self.form == Form::Qdq) {
+            real = self.stored_as(real, self.tensor(x).data_type, Some(&encoding))?;
+        }
+        let real = self.graph.add_value(Sigmoid, &[real], Loc::Built)?;
         self.write(node.outputs[0], real)
     }
 
@@ -331,7 +345,9 @@ impl<'q> Raising<'q> {
         let Some(encoding) = encoding else { return Ok(real) };
         let (scale, zero) = self.parameters(data_type, encoding)?;
         let axis = encoding.axis().map_or(1, i64::from);
-        let op = QuantizeLinear { axis, output_dtype: Some(dtype(data_type)), ..QuantizeLinear::default() };
+        // The zero point says the type. Where both do, ONNX Runtime changes one of signed 8 bits, and then refuses the node.
+        let output_dtype = zero.is_none().then(|| dtype(data_type));
+        let op = QuantizeLinear { axis, output_dtype, ..QuantizeLinear::default() };
         let node = self.graph.add(op, &[Some(real), Some(scale), zero], Loc::Built)?;
         Ok(self.graph.node(node).result().id())
     }

@@ -38,7 +38,7 @@ pub(super) fn group_norm(r: &mut Raising<'_>, node: &Node) -> Step {
     let normalized = r.stored_as(normalized, to.data_type, ranges.normalized.as_ref())?;
     let back = r.reshaped(normalized, &[batch, channels, from.dims[1], from.dims[2]])?;
     let back = r.stored_as(back, to.data_type, ranges.normalized.as_ref())?;
-    let (gamma, beta) = (column(r, gamma)?, column(r, beta)?);
+    let (gamma, beta) = (column(r, gamma)?, shifts(r, beta, to)?);
     let scaled = r.graph.add_value(Mul, &[back, gamma], Loc::Built)?;
     let scaled = r.stored_as(scaled, to.data_type, ranges.scaled.as_ref())?;
     let real = r.graph.add_value(Add, &[scaled, beta], Loc::Built)?;
@@ -70,17 +70,45 @@ impl Ranges {
             let reach = if *gamma == 0.0 { 0.0 } else { ends[0].abs().max(ends[1].abs()) / gamma.abs() };
             normalized = normalized.max(reach.min(most));
         }
-        let encoding = |low: f64, high: f64| Some(spread(to.data_type, low, high));
-        Ok(Self { normalized: encoding(-normalized, normalized), scaled: encoding(scaled.0, scaled.1) })
+        // A whole number of 128ths of the result's step is a multiplier that sums have without error.
+        let part = f64::from(all.scale) / 128.0;
+        let least = part * (step(to.data_type, scaled.0, scaled.1) / part).ceil();
+        Ok(Self {
+            normalized: Some(spread(to.data_type, -normalized, normalized, 0.0)),
+            scaled: Some(spread(to.data_type, scaled.0, scaled.1, least)),
+        })
     }
 }
 
-/// The encoding whose codes fill the range.
-fn spread(data_type: DataType, low: f64, high: f64) -> Encoding {
+/// The step with which codes fill the range.
+fn step(data_type: DataType, low: f64, high: f64) -> f64 {
     let (least, most) = data_type.fixed_range().unwrap_or((0, 255));
-    let scale = ((high - low) / (most - least) as f64).max(f64::from(f32::MIN_POSITIVE));
+    ((high - low) / (most - least) as f64).max(f64::from(f32::MIN_POSITIVE))
+}
+
+/// The encoding whose codes fill the range, unless its step is to be larger, at least `coarsest`.
+fn spread(data_type: DataType, low: f64, high: f64, coarsest: f64) -> Encoding {
+    let (least, most) = data_type.fixed_range().unwrap_or((0, 255));
+    let scale = step(data_type, low, high).max(coarsest);
     let zero = (least as f64 - low / scale).round().clamp(least as f64, most as f64);
     Encoding::Tensor(ScaleOffset::new(scale as f32, zero as i32))
+}
+
+/// The shifts `beta` beside planes, in steps no finer than a 16th of the result's. Multipliers of sums have 15 bits, so that
+/// large codes of fine steps come out wrong, and shifts are far smaller than what they are added to.
+fn shifts(r: &mut Raising<'_>, beta: TensorId, to: &Tensor) -> Step<ValueId> {
+    let Some(Encoding::Tensor(all)) = to.encoding.as_ref() else { return column(r, beta) };
+    let numbers = numbers(r.tensor(beta))?;
+    let low = numbers.iter().copied().fold(0.0, f64::min);
+    let high = numbers.iter().copied().fold(0.0, f64::max);
+    let encoding = spread(to.data_type, low, high, f64::from(all.scale) / 16.0);
+    let part = encoding.parts()[0];
+    let code = |number: &f64| (number / f64::from(part.scale)).round() as i64 - i64::from(part.offset);
+    let (least, most) = to.data_type.fixed_range().unwrap_or((0, 255));
+    let codes: Vec<i64> = numbers.iter().map(|number| code(number).clamp(least, most)).collect();
+    let elements = Elements::from_i64(super::dtype(to.data_type), &[codes.len(), 1, 1], codes)?;
+    let constant = r.graph.add_constant(&elements, Loc::Built)?;
+    r.dequantized(constant, to.data_type, Some(&encoding))
 }
 
 /// The real numbers of a constant.

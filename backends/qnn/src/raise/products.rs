@@ -1,10 +1,10 @@
 //! Convolutions and products of matrices.
 
-use quad_ir::graph::ValueId;
+use quad_ir::graph::{ValueId, ValueRef};
 use quad_ir::loc::Loc;
-use quad_ir::ops::{Conv, ConvTranspose, Gemm, MatMul};
+use quad_ir::ops::{Concat, Conv, ConvTranspose, Gemm, MatMul, Split};
 
-use super::{Raising, Step, Why};
+use super::{Form, Raising, Step, Why};
 use crate::model::{DataType, Encoding, Node, Role, ScaleOffset, TensorId};
 use crate::table::permute;
 
@@ -85,8 +85,12 @@ fn kernel(r: &mut Raising<'_>, id: TensorId, order: [usize; 4]) -> Step<ValueId>
 }
 
 pub(super) fn matmul(r: &mut Raising<'_>, node: &Node) -> Step {
-    let (a, b) = (r.read(node.inputs[0])?, second(r, node.inputs[1])?);
     let (first, then) = (node.flag("transpose_in0"), node.flag("transpose_in1"));
+    if let (Some(batches), false, false) = (batches(r, node), first, then) {
+        let real = by_batches(r, node, batches)?;
+        return r.write(node.outputs[0], real);
+    }
+    let (a, b) = (r.read(node.inputs[0])?, second(r, node.inputs[1])?);
     let real = if node.inputs.len() == 2 && !first && !then {
         r.graph.add_value(MatMul, &[a, b], Loc::Built)?
     } else if r.tensor(node.inputs[0]).dims.len() == 2 {
@@ -100,9 +104,64 @@ pub(super) fn matmul(r: &mut Raising<'_>, node: &Node) -> Step {
     r.write(node.outputs[0], real)
 }
 
+/// The most batches that are multiplied one by one.
+const MOST_BATCHES: u32 = 64;
+
+/// How many products of matrices of 16 bits, both of them computed, `node` is, where the provider takes them one by one only.
+/// Observed on the provider of release 2.7.0: of batches it takes second operands of 8 bits.
+fn batches(r: &Raising<'_>, node: &Node) -> Option<u32> {
+    let [first, second] = node.inputs[..] else { return None };
+    let (first, second) = (r.tensor(first), r.tensor(second));
+    let is_wide = second.data_type == DataType::Ufixed16 && !matches!(second.role, Role::Static(_));
+    let outer = |dims: &[u32]| dims[..dims.len().saturating_sub(2)].to_vec();
+    let (batches, other) = (outer(&first.dims), outer(&second.dims));
+    let count = batches.iter().try_fold(1u32, |count, size| count.checked_mul(*size))?;
+    (r.form == Form::Qdq && is_wide && batches == other && (2..=MOST_BATCHES).contains(&count))
+        .then_some(count)
+}
+
+/// The product of `count` matrices, one by one, and all of them together.
+fn by_batches(r: &mut Raising<'_>, node: &Node, count: u32) -> Step<ValueId> {
+    let (first, second, to) = (node.inputs[0], node.inputs[1], node.outputs[0]);
+    let (rows, columns) = (matrices(r, first, count)?, matrices(r, second, count)?);
+    let narrow = single(r, second);
+    let mut made = Vec::new();
+    for (row, column) in rows.into_iter().zip(columns) {
+        let column = match &narrow {
+            Some((data_type, encoding)) => r.stored_as(column, *data_type, Some(encoding))?,
+            None => column,
+        };
+        let real = r.graph.add_value(MatMul, &[row, column], Loc::Built)?;
+        made.push(r.requantized(real, to)?);
+    }
+    let all = r.graph.add_value(Concat { axis: 0 }, &made, Loc::Built)?;
+    let all = r.requantized(all, to)?;
+    let dims = r.tensor(to).dims.clone();
+    r.reshaped(all, &dims)
+}
+
+/// The matrices of tensor `id`, of which it has `count`.
+fn matrices(r: &mut Raising<'_>, id: TensorId, count: u32) -> Step<Vec<ValueId>> {
+    let dims = r.tensor(id).dims.clone();
+    let real = r.read(id)?;
+    let flat = r.reshaped(real, &[&[count], &dims[dims.len() - 2..]].concat())?;
+    let flat = r.requantized(flat, id)?;
+    let sizes = r.list(vec![1; count as usize])?;
+    let op = Split { axis: 0, num_outputs: None };
+    let node = r.graph.add(op, &[Some(flat), Some(sizes)], Loc::Built)?;
+    let parts: Vec<ValueId> = r.graph.node(node).results().map(ValueRef::id).collect();
+    parts.into_iter().map(|part| r.requantized(part, id)).collect()
+}
+
+/// How a second operand of 16 bits is stored that is a single matrix.
+fn single(r: &Raising<'_>, id: TensorId) -> Option<(DataType, Encoding)> {
+    let Some(Encoding::Tensor(all)) = r.encoding(r.tensor(id)) else { return None };
+    Some((DataType::Sfixed16, Encoding::Tensor(ScaleOffset::new(all.scale, all.zero_point() - 32768))))
+}
+
 /// A second operand. The provider narrows unsigned numbers of 16 bits that are computed, without a word, and is off by 150
-/// steps then. As signed ones, which are as exact, it takes single matrices; batches it takes in 8 bits only. Observed
-/// on the provider of release 2.7.0.
+/// steps then. As signed ones, which are as exact, it takes single matrices; more batches than are multiplied one by one get
+/// 8 bits. Observed on the provider of release 2.7.0.
 fn second(r: &mut Raising<'_>, id: TensorId) -> Step<ValueId> {
     let (real, tensor) = (r.read(id)?, r.tensor(id));
     let is_constant = matches!(tensor.role, Role::Static(_));
@@ -112,12 +171,10 @@ fn second(r: &mut Raising<'_>, id: TensorId) -> Step<ValueId> {
         return Ok(real);
     };
     let is_single = tensor.dims.iter().rev().skip(2).all(|size| *size == 1);
-    let (data_type, encoding) = if is_single {
-        (DataType::Sfixed16, ScaleOffset::new(all.scale, all.zero_point() - 32768))
-    } else {
-        (DataType::Ufixed8, ScaleOffset::new(all.scale * 257.0, (all.zero_point() + 128) / 257))
-    };
-    r.stored_as(real, data_type, Some(&Encoding::Tensor(encoding)))
+    let narrow = ScaleOffset::new(all.scale * 257.0, (all.zero_point() + 128) / 257);
+    let narrow = (DataType::Ufixed8, Encoding::Tensor(narrow));
+    let (data_type, encoding) = single(r, id).filter(|_| is_single).unwrap_or(narrow);
+    r.stored_as(real, data_type, Some(&encoding))
 }
 
 pub(super) fn fully_connected(r: &mut Raising<'_>, node: &Node) -> Step {

@@ -1,8 +1,8 @@
 //! Operations that have one in the IR for them, whose operands are those of the node.
 
 use quad_ir::ops::{
-    Add, Cast, Concat, Cos, Div, Exp, Gather, Gelu, HardSwish, Max, Min, Mul, Neg, Op, Relu, Sigmoid, Sin,
-    Softmax, Sqrt, Sub, Tanh, Transpose,
+    Add, Cast, Concat, Cos, Div, Exp, Gather, Gelu, HardSwish, Max, Min, Mul, Neg, Op, Relu, Sin, Softmax,
+    Sqrt, Sub, Tanh, Transpose,
 };
 
 use super::{Raising, Step, dtype};
@@ -22,7 +22,6 @@ pub(super) fn op(r: &Raising<'_>, node: &Node) -> Step<Option<Op>> {
         "ElementWiseMaximum" => Max.into(),
         "ElementWiseMinimum" => Min.into(),
         "Relu" => Relu.into(),
-        "Sigmoid" => Sigmoid.into(),
         "HardSwish" => HardSwish.into(),
         "ElementWiseExp" => Exp.into(),
         "ElementWiseSquareRoot" => Sqrt.into(),

@@ -6,7 +6,8 @@ use quad_ir::ops::activation::Approximation;
 use quad_ir::ops::{Gelu, OpKind, Swish};
 
 use super::lowering::{Emitted, Lowering};
-use crate::model::{DataType, Encoding, Param, ScaleOffset};
+use crate::faults;
+use crate::model::{DataType, Encoding, Param, ScaleOffset, TensorId};
 
 /// What operations of two operands and no parameters become.
 fn pairwise_kind(kind: OpKind) -> &'static str {
@@ -24,7 +25,6 @@ fn pairwise_kind(kind: OpKind) -> &'static str {
 fn single_kind(kind: OpKind) -> &'static str {
     match kind {
         OpKind::Relu => "Relu",
-        OpKind::Sigmoid => "Sigmoid",
         OpKind::HardSwish => "HardSwish",
         OpKind::Exp => "ElementWiseExp",
         OpKind::Sqrt => "ElementWiseSquareRoot",
@@ -91,9 +91,27 @@ pub(super) fn swish(l: &mut Lowering<'_>, node: NodeRef<'_>) -> Emitted {
     });
     let name = format!("{}.sigmoid", l.qnn.tensor(y).name);
     let gate = l.between(&name, x, encoding);
-    l.op("Sigmoid", &[x], &[gate], []);
+    gated(l, x, gate);
     l.op("ElementWiseMultiply", &[x, gate], &[y], []);
     Ok(())
+}
+
+/// `Sigmoid`.
+pub(super) fn sigmoid(l: &mut Lowering<'_>, node: NodeRef<'_>) -> Emitted {
+    let (x, y) = (l.operand(node, "x")?, l.result(node)?);
+    gated(l, x, y);
+    Ok(())
+}
+
+/// `Sigmoid` of `x`, which is converted where [the compiler would fail](faults).
+fn gated(l: &mut Lowering<'_>, x: TensorId, y: TensorId) {
+    let mut read = x;
+    if let Some(encoding) = faults::sigmoid_operand(&l.qnn, x, &[]) {
+        let name = format!("{}.apart", l.qnn.tensor(x).name);
+        read = l.between(&name, x, Some(encoding));
+        l.op("Convert", &[x], &[read], []);
+    }
+    l.op("Sigmoid", &[read], &[y], []);
 }
 
 /// `ReluMinMax`; an end that is left out is beyond what is stored.

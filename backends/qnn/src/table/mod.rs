@@ -199,7 +199,8 @@ fn rows() -> Vec<OpRow<Setting, Emit>> {
         row(OpKind::MatMul, "MatMul", "two axes or more", linear::matmul),
         row(OpKind::Gemm, "MatMul", "no factors, a bias by column", linear::gemm),
         row(OpKind::Gelu, "Gelu", "the exact function", elementwise::gelu),
-        row(OpKind::Swish, "Sigmoid, ElementWiseMultiply", "alpha 1", elementwise::swish),
+        row(OpKind::Sigmoid, "Sigmoid, Convert", "", elementwise::sigmoid),
+        row(OpKind::Swish, "Sigmoid, ElementWiseMultiply, Convert", "alpha 1", elementwise::swish),
         row(OpKind::Tanh, "Tanh, Convert", "", elementwise::tanh),
         row(OpKind::Clip, "ReluMinMax", "constant ends", elementwise::clip),
         row(OpKind::Quantize, "Quantize, Convert", "", elementwise::quantize),
@@ -235,7 +236,6 @@ fn rows() -> Vec<OpRow<Setting, Emit>> {
     }
     for (kind, becomes) in [
         (OpKind::Relu, "Relu"),
-        (OpKind::Sigmoid, "Sigmoid"),
         (OpKind::HardSwish, "HardSwish"),
         (OpKind::Exp, "ElementWiseExp"),
         (OpKind::Sqrt, "ElementWiseSquareRoot"),

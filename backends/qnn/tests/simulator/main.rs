@@ -4,6 +4,7 @@
 //! The program is also the process that calls the libraries: with [`SERVE`] as its first argument it serves one task.
 
 mod convolution;
+mod faults;
 mod lowering;
 mod matrix;
 mod support;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         libraries,
         launcher: Launcher::this_program(&[SERVE]).expect("this program"),
     });
-    let tests = convolution::TESTS.iter().chain(matrix::TESTS);
+    let tests = convolution::TESTS.iter().chain(faults::TESTS).chain(matrix::TESTS);
     let portable = lowering::TESTS.iter().chain(matrix::PORTABLE).map(|(name, test)| {
         Trial::test(*name, move || {
             test();

@@ -8,6 +8,9 @@ use quad_qnn::soc::Soc;
 /// A test: what it is called and what it does.
 pub(crate) type Test = (&'static str, fn(&Native) -> Result<(), Failed>);
 
+/// Chips of four generations, by part number.
+pub(crate) const SOCS: [&str; 4] = ["SM8550", "SM8650", "SM8750", "SM8850"];
+
 /// The chip called `name`.
 pub(crate) fn soc(name: &str) -> Soc {
     name.parse().expect("a chip of the table")

@@ -6,7 +6,8 @@ use std::path::Path;
 use libtest_mimic::Failed;
 
 use super::cases::Case;
-use super::{SOCS, Steps, WIDTHS};
+use super::{Steps, WIDTHS};
+use crate::support::SOCS;
 
 /// The page.
 pub(crate) fn text(cases: &[Case], steps: &Steps) -> String {
