@@ -9,14 +9,13 @@ use std::sync::OnceLock;
 use libtest_mimic::Failed;
 use quad_frontends::data::npz;
 use quad_frontends::data::safetensors::{self, SafeTensorsFile};
-use quad_frontends::onnx;
 use quad_ir::dtype::DType;
-use quad_ir::graph::{Graph, NodeRef, Output, ValueRef};
-use quad_ir::interpret::{Interpreter, NamedTensors};
+use quad_ir::graph::{Graph, Output};
+use quad_ir::interpret::NamedTensors;
 use quad_ir::loc::Loc;
 use quad_ir::module::Module;
+use quad_ir::ops::MatMul;
 use quad_ir::ops::source::Binding;
-use quad_ir::ops::{MatMul, OpKind};
 use quad_ir::tensor::Tensor;
 use quad_ir::text;
 use quad_ir::types::TensorType;
@@ -27,8 +26,8 @@ use tempfile::TempDir;
 
 use crate::SOC;
 use crate::bench::{Runtime, apart, as_qnn, named, native, onnxruntime, page, quad, run, start, words};
-use crate::cut::{self, GIVEN};
 use crate::files::members;
+use crate::parts::parts;
 
 const ROWS: usize = 64;
 /// Channels in.
@@ -241,72 +240,22 @@ pub(crate) fn reproducible() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A quantized model cut at what is computed and stored. What is only moved stays with its readers.
-fn cut(model: &Path) -> Result<Graph, Failed> {
-    let is_computed = |node: NodeRef<'_>| {
-        node.operand("x").is_some_and(|value| {
-            let kind = value.producer().op().kind();
-            !matches!(kind, OpKind::Transpose | OpKind::Reshape | OpKind::DequantizeLinear)
-        })
-    };
-    cut::cut(onnx::import(model)?.main().ok_or("it runs")?.clone(), is_computed)
-}
-
-/// Everything that is computed and stored in a run of the quantized model, by name.
-fn stored(model: &Path, parts: &Graph, inputs: &NamedTensors) -> Result<NamedTensors, Failed> {
-    let (module, mut stored) = (onnx::import(model)?, NamedTensors::new());
-    let mut observe = |value: ValueRef<'_>, tensor: &Tensor| {
-        stored.extend(value.name().map(|name| (name.to_string(), tensor.clone())));
-    };
-    Interpreter::new(module.main().ok_or("it runs")?).run_observed(inputs, &mut observe)?;
-    stored.retain(|name, _| parts.outputs().iter().any(|output| &*output.name == name.as_str()));
-    Ok(stored)
-}
-
-/// The names of what is stored of products of 16 bits by 16.
-fn wide_products(model: &Path) -> Result<Vec<String>, Failed> {
-    let module = onnx::import(model)?;
-    let graph = module.main().ok_or("it runs")?;
-    let is_wide = |product: NodeRef<'_>| {
-        let second = product.operand("w").and_then(|w| w.producer().operand("x"));
-        product.op().kind() == OpKind::Conv && second.is_some_and(|stored| stored.ty().dtype == DType::I16)
-    };
-    let products = graph.nodes().filter(|node| is_wide(*node)).flat_map(|node| node.result().readers());
-    Ok(products.filter_map(|(stored, _)| Some(stored.result().name()?.to_string())).collect())
-}
-
 /// ONNX Runtime's provider for QNN and the CPU store the same, give or take a step, wherever they read the same: two steps
-/// where the tensor processor multiplies 16 bits by 16. In a whole run of the layer it is two as well, with every adapter.
+/// where the tensor processor is off by more than rounding. In a whole run of the layer it is two as well, with every adapter.
 pub(crate) fn provider() -> Result<(), Failed> {
     let (package, _) = Layer::get()?.converted(SOC, "provider")?;
     let (page, step, model) = (page(&package)?, step(&package)?, package.join("model.qdq.onnx"));
-    let (parts, parts_model) = (cut(&model)?, package.join("parts.onnx"));
-    onnx::write(&parts, &parts_model)?;
-    let (mut all, mut pieces) = (Vec::new(), Vec::new());
-    for file in slots(&package) {
-        let inputs = as_qnn(&page, &inputs(&package, file.as_deref())?)?;
-        let stored = stored(&model, &parts, &inputs)?;
-        let given = stored.into_iter().map(|(name, tensor)| (format!("{name}{GIVEN}"), tensor));
-        pieces.push(given.chain(inputs.clone()).collect());
-        all.push(inputs);
+    let all: Result<Vec<NamedTensors>, Failed> =
+        slots(&package).iter().map(|file| as_qnn(&page, &inputs(&package, file.as_deref())?)).collect();
+    let (all, mut wrong) = (all?, String::new());
+    let parts = parts(&model, &all, &package)?;
+    assert!(parts.len() >= 4, "two factors, a product and a sum are stored");
+    for part in parts.iter().filter(|part| part.apart > 2.0 || part.apart > 1.0 + part.slack) {
+        writeln!(wrong, "{}, {:?}: {} steps apart", part.name, part.kind, part.apart)?;
     }
-    let both = |model: &Path, all: &[NamedTensors]| -> Result<_, Failed> {
-        let cpu = onnxruntime(Runtime::Cpu, model, all)?;
-        Ok(cpu.into_iter().zip(onnxruntime(Runtime::Provider, model, all)?).collect::<Vec<_>>())
-    };
-    let mut wrong = String::new();
-    let wide = wide_products(&model)?;
-    assert_eq!(wide.len(), 2, "both factors of the branch: {wide:?}");
-    for (cpu, provider) in both(&parts_model, &pieces)? {
-        assert!(cpu.len() >= 4, "two factors, a product and a sum are stored: {:?}", cpu.keys());
-        for (name, cpu) in cpu {
-            let off = apart(&cpu, &provider[&name])?;
-            if off > if wide.contains(&name) { 2.0 } else { 1.0 } {
-                writeln!(wrong, "{name}: {off} steps apart")?;
-            }
-        }
-    }
-    for ((cpu, provider), name) in both(&model, &all)?.iter().zip(["none"].iter().chain(&ADAPTERS)) {
+    let (cpu, provider) =
+        (onnxruntime(Runtime::Cpu, &model, &all)?, onnxruntime(Runtime::Provider, &model, &all)?);
+    for ((cpu, provider), name) in cpu.iter().zip(&provider).zip(["none"].iter().chain(&ADAPTERS)) {
         let off = (apart(&cpu["y"], &provider["y"])? / step).round();
         if off > 2.0 {
             writeln!(wrong, "the layer with adapter {name}: {off} steps apart")?;

@@ -8,6 +8,7 @@ mod branch;
 #[path = "../cut/mod.rs"]
 mod cut;
 mod files;
+mod parts;
 mod testbed;
 mod usage;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         native("binary_and_dlc_compute_the_same", testbed::files_compute_the_same),
         with_provider("the_provider_agrees_with_the_cpu_on_a_branch", branch::provider),
         with_provider("the_provider_runs_the_whole_model", testbed::provider),
+        with_provider("the_provider_stores_what_the_cpu_stores", testbed::provider_by_parts),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
