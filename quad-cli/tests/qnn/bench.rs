@@ -16,13 +16,6 @@ pub(crate) fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// `NAME=PATH`.
-pub(crate) fn named(name: &str, path: &Path) -> OsString {
-    let mut word = OsString::from(format!("{name}="));
-    word.push(path);
-    word
-}
-
 /// Runs the program; `hidden` takes the places away that have the libraries.
 pub(crate) fn start(arguments: &[OsString], hidden: bool) -> Result<Output, Failed> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quad"));

@@ -25,9 +25,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::SOC;
-use crate::bench::{Runtime, apart, as_qnn, named, native, onnxruntime, page, quad, run, start, words};
+use crate::bench::{Runtime, apart, as_qnn, native, onnxruntime, page, quad, run, start, words};
 use crate::files::members;
 use crate::parts::parts;
+use crate::trained::named;
 
 const ROWS: usize = 64;
 /// Channels in.

@@ -10,6 +10,8 @@ mod cut;
 mod files;
 mod parts;
 mod testbed;
+#[path = "../trained/mod.rs"]
+mod trained;
 mod usage;
 
 use std::path::PathBuf;

@@ -1,6 +1,5 @@
 //! A diffusion model with four adapters, quantized with one profile: on the simulator, from every file that is written.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,9 +8,8 @@ use std::sync::OnceLock;
 use libtest_mimic::Failed;
 use quad_build::simulator::Simulator;
 use quad_frontends::data::safetensors::SafeTensorsFile;
-use quad_ir::dtype::DType;
 use quad_ir::interpret::NamedTensors;
-use quad_ir::tensor::{Narrowing, Tensor};
+use quad_ir::tensor::Tensor;
 use quad_ir::text;
 use quad_qnn::native::Program;
 use quad_qnn::soc::Soc;
@@ -19,32 +17,12 @@ use quad_quantize::executor::Executor as _;
 use tempfile::TempDir;
 
 use crate::SOC;
-use crate::bench::{Runtime, as_qnn, named, native, onnxruntime, page, quad, run, words};
+use crate::bench::{Runtime, as_qnn, native, onnxruntime, page, quad, run, words};
 use crate::parts::{Part, parts};
+use crate::trained::{self, SAMPLE, TASKS, adapters, lora, model, named, samples};
 
-/// The adapters of the testbed.
-const TASKS: [&str; 4] = ["inpaint", "edge", "deblur", "relight"];
-/// The sample of the held-out ones that is run.
-const SAMPLE: usize = 3;
 /// The output.
 const OUTPUT: &str = "out_sample";
-
-fn testbed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/testbed")
-}
-
-fn model() -> PathBuf {
-    testbed().join("models/base.legacy17.onnx")
-}
-
-fn lora(task: &str) -> PathBuf {
-    testbed().join("lora").join(task)
-}
-
-/// All adapters, as arguments.
-fn adapters() -> Vec<OsString> {
-    TASKS.iter().flat_map(|task| ["--adapter".into(), named(task, &lora(task))]).collect()
-}
 
 /// A folder with what was made of the testbed.
 struct Bench(TempDir);
@@ -60,10 +38,7 @@ impl Bench {
     /// The model, calibrated, and converted in the precision that is used unless another is asked for.
     fn new() -> Result<Self, Failed> {
         let bench = Self(tempfile::tempdir()?);
-        let data = TASKS.map(|task| {
-            let samples = testbed().join(format!("data/{task}.calib.safetensors"));
-            ["--data".into(), named(task, &samples)]
-        });
+        let data = TASKS.map(|task| ["--data".into(), named(task, &samples(task, "calib"))]);
         let calibrate = [words(&["calibrate"]), vec![model().into()], adapters(), data.concat()];
         let limits = [words(&["--samples", "2", "-o"]), vec![bench.path("stats").into()]];
         quad(&[calibrate.concat(), limits.concat()].concat())?;
@@ -109,24 +84,9 @@ impl Bench {
     }
 }
 
-/// The inputs of a held-out sample of `task`.
+/// The held-out sample of `task`, as inputs of the model.
 fn inputs(task: &str) -> Result<NamedTensors, Failed> {
-    sample(task, "eval", SAMPLE)
-}
-
-/// The inputs of sample `number` of `task`, of those to calibrate with (`calib`) or the held-out ones (`eval`).
-fn sample(task: &str, kind: &str, number: usize) -> Result<NamedTensors, Failed> {
-    let file = SafeTensorsFile::open(&testbed().join(format!("data/{task}.{kind}.safetensors")))?;
-    let all: BTreeMap<String, Tensor> = file.tensors().iter().cloned().collect();
-    let samples = all["sample"].cast(DType::F32, Narrowing::default())?;
-    let sizes = [1, 16, 16, 16];
-    let count: usize = sizes.iter().product();
-    let one = samples.to_f32()?[number * count..(number + 1) * count].to_vec();
-    let mut inputs = NamedTensors::from([("sample".to_owned(), Tensor::from_vec(&sizes, one)?)]);
-    inputs.insert("timestep".to_owned(), all["timestep"].clone());
-    let hidden = all["encoder_hidden_states"].cast(DType::F32, Narrowing::default())?;
-    inputs.insert("encoder_hidden_states".to_owned(), hidden);
-    Ok(inputs)
+    trained::inputs(&samples(task, "eval"), SAMPLE)
 }
 
 /// Peak signal to noise, in decibels.
@@ -250,7 +210,7 @@ pub(crate) fn provider_by_parts() -> Result<(), Failed> {
         let page = page(&package)?;
         let mut all = Vec::new();
         for task in TASKS {
-            let mut tensors = sample(task, "calib", 0)?;
+            let mut tensors = trained::inputs(&samples(task, "calib"), 0)?;
             let slots = package.join(format!("{task}.safetensors"));
             tensors.extend(SafeTensorsFile::open(&slots)?.tensors().iter().cloned());
             all.push(as_qnn(&page, &tensors)?);

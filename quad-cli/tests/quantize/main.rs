@@ -7,6 +7,8 @@
 mod cut;
 mod normalized;
 mod onnxruntime;
+#[path = "../trained/mod.rs"]
+mod trained;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -21,14 +23,10 @@ use quad_ir::tensor::Tensor;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The adapters of the testbed.
-const TASKS: [&str; 4] = ["inpaint", "edge", "deblur", "relight"];
+use trained::{SAMPLE, TASKS, adapters, lora, model, named, samples};
 
 /// Samples of each adapter that are calibrated with.
 const SAMPLES: &str = "2";
-
-/// The sample of the held-out ones that is run.
-const SAMPLE: usize = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -50,18 +48,6 @@ fn main() -> ExitCode {
         trials.push(trial.with_ignored_flag(python.is_none()));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn testbed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/testbed")
-}
-
-fn model() -> PathBuf {
-    testbed().join("models/base.legacy17.onnx")
-}
-
-fn lora(task: &str) -> PathBuf {
-    testbed().join("lora").join(task)
 }
 
 /// How factors of adapters reach the slots.
@@ -103,8 +89,7 @@ impl Calibrated {
         let mut calibrate: Vec<OsString> = vec!["calibrate".into(), source.into()];
         calibrate.extend(adapters());
         for task in TASKS {
-            let data = testbed().join(format!("data/{task}.calib.safetensors"));
-            calibrate.extend(["--data".into(), named(task, &data)]);
+            calibrate.extend(["--data".into(), named(task, &samples(task, "calib"))]);
         }
         let stats = folder.path().join("stats");
         quad(&[&calibrate[..], &words(["--samples", SAMPLES, "-o"]), &[stats.into()]].concat())?;
@@ -202,17 +187,6 @@ fn words<'w>(words: impl IntoIterator<Item = &'w str>) -> Vec<OsString> {
     words.into_iter().map(Into::into).collect()
 }
 
-/// `--adapter NAME=PATH` for all adapters.
-fn adapters() -> Vec<OsString> {
-    TASKS.iter().flat_map(|task| ["--adapter".into(), named(task, &lora(task))]).collect()
-}
-
-fn named(name: &str, path: &Path) -> OsString {
-    let mut named = OsString::from(format!("{name}="));
-    named.push(path);
-    named
-}
-
 fn output(arguments: &[OsString]) -> Result<Output, Failed> {
     Ok(Command::new(env!("CARGO_BIN_EXE_quad")).args(arguments).output()?)
 }
@@ -226,27 +200,12 @@ fn quad(arguments: &[OsString]) -> Result<String, Failed> {
 
 /// The held-out sample of `task`, as inputs of the model.
 fn inputs(task: &str) -> Result<NamedTensors, Failed> {
-    let file = SafeTensorsFile::open(&testbed().join(format!("data/{task}.eval.safetensors")))?;
-    let mut inputs = NamedTensors::new();
-    for (name, tensor) in file.tensors() {
-        let tensor = match name.as_str() {
-            "sample" => {
-                let one: usize = tensor.sizes()[1..].iter().product();
-                let elements = tensor.to_f32()?[SAMPLE * one..(SAMPLE + 1) * one].to_vec();
-                Tensor::from_vec(&[&[1], &tensor.sizes()[1..]].concat(), elements)?
-            }
-            "encoder_hidden_states" => Tensor::from_vec(tensor.sizes(), tensor.to_f32()?.to_vec())?,
-            "timestep" => tensor.clone(),
-            _ => continue,
-        };
-        inputs.insert(name.clone(), tensor);
-    }
-    Ok(inputs)
+    trained::inputs(&samples(task, "eval"), SAMPLE)
 }
 
 /// What PyTorch computed of the held-out sample of `task` in floats.
 fn expected(task: &str) -> Result<Vec<f64>, Failed> {
-    let file = SafeTensorsFile::open(&testbed().join(format!("data/{task}.eval.safetensors")))?;
+    let file = SafeTensorsFile::open(&samples(task, "eval"))?;
     let named = file.tensors().iter().find(|(name, _)| name == "out.fp32.first16");
     let (_, outputs) = named.ok_or("PyTorch's outputs")?;
     let one: usize = outputs.sizes()[1..].iter().product();

@@ -4,7 +4,7 @@ use quad_ir::graph::{ValueId, ValueRef};
 use quad_ir::loc::Loc;
 use quad_ir::ops::{Concat, Conv, ConvTranspose, Gemm, MatMul, Split};
 
-use super::{Form, Raising, Step, Why};
+use super::{Raising, Step, Why};
 use crate::model::{DataType, Encoding, Node, Role, ScaleOffset, TensorId};
 use crate::table::permute;
 
@@ -107,30 +107,24 @@ pub(super) fn matmul(r: &mut Raising<'_>, node: &Node) -> Step {
 /// The most batches that are multiplied one by one.
 const MOST_BATCHES: u32 = 64;
 
-/// How many products of matrices of 16 bits, both of them computed, `node` is, where the provider takes them one by one only.
-/// Observed on the provider of release 2.7.0: of batches it takes second operands of 8 bits.
+/// How many products of matrices `node` is, where the provider takes them [one by one](computed) only.
 fn batches(r: &Raising<'_>, node: &Node) -> Option<u32> {
     let [first, second] = node.inputs[..] else { return None };
-    let (first, second) = (r.tensor(first), r.tensor(second));
-    let is_wide = second.data_type == DataType::Ufixed16 && !matches!(second.role, Role::Static(_));
-    let outer = |dims: &[u32]| dims[..dims.len().saturating_sub(2)].to_vec();
-    let (batches, other) = (outer(&first.dims), outer(&second.dims));
+    computed(r, second)?;
+    let outer = |id: TensorId| r.tensor(id).dims.split_last_chunk::<2>().map(|(outer, _)| outer);
+    let batches = outer(first).filter(|batches| outer(second) == Some(batches))?;
     let count = batches.iter().try_fold(1u32, |count, size| count.checked_mul(*size))?;
-    (r.form == Form::Qdq && is_wide && batches == other && (2..=MOST_BATCHES).contains(&count))
-        .then_some(count)
+    (2..=MOST_BATCHES).contains(&count).then_some(count)
 }
 
 /// The product of `count` matrices, one by one, and all of them together.
 fn by_batches(r: &mut Raising<'_>, node: &Node, count: u32) -> Step<ValueId> {
     let (first, second, to) = (node.inputs[0], node.inputs[1], node.outputs[0]);
     let (rows, columns) = (matrices(r, first, count)?, matrices(r, second, count)?);
-    let narrow = single(r, second);
+    let signed = computed(r, second).map(signed);
     let mut made = Vec::new();
     for (row, column) in rows.into_iter().zip(columns) {
-        let column = match &narrow {
-            Some((data_type, encoding)) => r.stored_as(column, *data_type, Some(encoding))?,
-            None => column,
-        };
+        let column = r.stored_as(column, DataType::Sfixed16, signed.as_ref())?;
         let real = r.graph.add_value(MatMul, &[row, column], Loc::Built)?;
         made.push(r.requantized(real, to)?);
     }
@@ -153,28 +147,33 @@ fn matrices(r: &mut Raising<'_>, id: TensorId, count: u32) -> Step<Vec<ValueId>>
     parts.into_iter().map(|part| r.requantized(part, id)).collect()
 }
 
-/// How a second operand of 16 bits is stored that is a single matrix.
-fn single(r: &Raising<'_>, id: TensorId) -> Option<(DataType, Encoding)> {
-    let Some(Encoding::Tensor(all)) = r.encoding(r.tensor(id)) else { return None };
-    Some((DataType::Sfixed16, Encoding::Tensor(ScaleOffset::new(all.scale, all.zero_point() - 32768))))
+/// The encoding of a second operand that is computed in 16 bits unsigned. The provider narrows such numbers, without a word, and
+/// is off by 150 steps then. As signed ones, which are as exact, it takes single matrices; more batches than are multiplied
+/// one by one get 8 bits. Observed on the provider of release 2.7.0.
+fn computed(r: &Raising<'_>, id: TensorId) -> Option<ScaleOffset> {
+    let tensor = r.tensor(id);
+    let is_computed = tensor.data_type == DataType::Ufixed16 && !matches!(tensor.role, Role::Static(_));
+    match r.encoding(tensor) {
+        Some(Encoding::Tensor(all)) if is_computed => Some(*all),
+        _ => None,
+    }
 }
 
-/// A second operand. The provider narrows unsigned numbers of 16 bits that are computed, without a word, and is off by 150
-/// steps then. As signed ones, which are as exact, it takes single matrices; more batches than are multiplied one by one get
-/// 8 bits. Observed on the provider of release 2.7.0.
+/// The same steps for signed numbers.
+fn signed(unsigned: ScaleOffset) -> Encoding {
+    Encoding::Tensor(ScaleOffset::new(unsigned.scale, unsigned.zero_point() - 32768))
+}
+
+/// A second operand, as the provider takes it.
 fn second(r: &mut Raising<'_>, id: TensorId) -> Step<ValueId> {
-    let (real, tensor) = (r.read(id)?, r.tensor(id));
-    let is_constant = matches!(tensor.role, Role::Static(_));
-    let (DataType::Ufixed16, false, Some(Encoding::Tensor(all))) =
-        (tensor.data_type, is_constant, r.encoding(tensor))
-    else {
-        return Ok(real);
-    };
-    let is_single = tensor.dims.iter().rev().skip(2).all(|size| *size == 1);
+    let real = r.read(id)?;
+    let Some(all) = computed(r, id) else { return Ok(real) };
+    let is_single = r.tensor(id).dims.iter().rev().skip(2).all(|size| *size == 1);
+    if is_single {
+        return r.stored_as(real, DataType::Sfixed16, Some(&signed(all)));
+    }
     let narrow = ScaleOffset::new(all.scale * 257.0, (all.zero_point() + 128) / 257);
-    let narrow = (DataType::Ufixed8, Encoding::Tensor(narrow));
-    let (data_type, encoding) = single(r, id).filter(|_| is_single).unwrap_or(narrow);
-    r.stored_as(real, data_type, Some(&encoding))
+    r.stored_as(real, DataType::Ufixed8, Some(&Encoding::Tensor(narrow)))
 }
 
 pub(super) fn fully_connected(r: &mut Raising<'_>, node: &Node) -> Step {
