@@ -107,7 +107,10 @@ pub fn write(path: &Path, format: Format, module: &Module, source: &Path) -> Res
 }
 
 /// `module` without quantized types, which ONNX has not: scales and zero points are operands there.
-fn unfolded(module: &Module) -> Result<Cow<'_, Module>, WriteError> {
+///
+/// # Errors
+/// When the pass `unfold-quant` refuses a value, naming it.
+pub fn unfolded(module: &Module) -> Result<Cow<'_, Module>, WriteError> {
     let quantized = |graph: &Graph| graph.nodes().any(NodeRef::touches_quantized);
     if !module.graphs.iter().any(quantized) {
         return Ok(Cow::Borrowed(module));

@@ -4,16 +4,21 @@
 //! Values are dropped after their last reader, and a limit on the bytes held at a time turns a hostile model into an
 //! error instead of an exhausted machine.
 
+mod compute;
+
+pub use compute::compute;
+pub(crate) use compute::{infer_run_time, infer_with};
+
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
 use crate::graph::{Graph, NodeRef, ValueId, ValueRef};
 use crate::loc::{Loc, Name};
-use crate::ops::{EvalError, Fact, InferError, Op, Operands, Results, Types, Weight};
+use crate::ops::{EvalError, InferError, Op, Results, Weight};
 use crate::quantized::{Arithmetic, Call};
 use crate::tensor::Tensor;
-use crate::types::{Dim, Known, SymId, TensorType};
+use crate::types::{Dim, SymId, TensorType};
 use crate::weights::{WeightError, WeightId};
 
 /// Tensors by name.
@@ -392,22 +397,6 @@ impl<'g> Interpreter<'g> {
 /// The bytes of `tensor`, a result of `node`, that count as memory of the run: inputs and weights are there anyway.
 fn counted(node: NodeRef<'_>, tensor: &Tensor) -> u64 {
     if matches!(node.op(), Op::Input(_) | Op::Weight(_)) { 0 } else { tensor.bytes().len() as u64 }
-}
-
-/// Result types of `op` for operands whose elements are all there.
-pub(crate) fn infer_run_time(op: &Op, tensors: &[Option<Tensor>]) -> Result<Types, InferError> {
-    let fact = |tensor: &Tensor| Fact { ty: tensor.ty(), known: Some(Known::Constant(tensor.clone())) };
-    let facts: Vec<Option<Fact>> = tensors.iter().map(|tensor| tensor.as_ref().map(fact)).collect();
-    infer_with(op, &facts)
-}
-
-/// Result types of `op` for operands of which `facts` are known.
-pub(crate) fn infer_with(op: &Op, facts: &[Option<Fact>]) -> Result<Types, InferError> {
-    let types = op.def().infer(&Operands::new(op.def().operands(), facts, 0))?;
-    match types.iter().find(|ty| !ty.is_representable()) {
-        Some(ty) => Err(InferError::TooLarge { ty: ty.to_string() }),
-        None => Ok(types),
-    }
 }
 
 /// Whether `found`, whose sizes are known, has the element type, the rank and the known sizes of `expected`.

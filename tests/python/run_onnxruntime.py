@@ -16,11 +16,13 @@ def main():
     parser.add_argument("model")
     parser.add_argument("files", nargs="+", help="inputs and outputs in turns")
     parser.add_argument("--no-optimization", action="store_true", help="run the graph as it is")
+    parser.add_argument("--threads", type=int, default=0, help="threads of an operation; 0 for as many as there are")
     arguments = parser.parse_args()
     options = onnxruntime.SessionOptions()
     # Models with signed 8-bit integers in operator set 21 and newer are rewritten to unsigned ones otherwise, into nodes
     # that ONNX Runtime itself refuses then.
     options.add_session_config_entry("session.qdqisint8allowed", "1")
+    options.intra_op_num_threads = arguments.threads
     if arguments.no_optimization:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     started = time.monotonic()

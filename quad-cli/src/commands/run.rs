@@ -1,21 +1,17 @@
 //! `quad run`: computes a model's outputs with the reference interpreter.
 
 mod adapters;
+mod kernels;
 mod qnn;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::ValueEnum;
 use quad_build::limits::default_limit;
-use quad_build::targets::make_legal;
 use quad_frontends::data::{npz, pb};
 use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, ValueRef};
 use quad_ir::interpret::{Interpreter, NamedTensors, NamedTypes, RunError};
-use quad_litert::kernels::ReferenceKernels;
-use quad_litert::target::LiteRt;
 use quad_passes::registry::Registry;
 
 use crate::adapters::{Given, given};
@@ -23,6 +19,7 @@ use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::{model, output, table};
 use adapters::Bound;
+use kernels::Runtime;
 
 /// Compute a model's outputs with the reference interpreter.
 ///
@@ -40,7 +37,8 @@ use adapters::Bound;
   quad run model.onnx --inputs test_data_set_0 --outputs outputs.npz --max-memory 8G --time
   quad run unet.onnx --adapter style.safetensors --inputs inputs.npz --outputs outputs.npz
   quad run unet.quad --adapter a.safetensors=0.7 --adapter b/=0.3 --inputs inputs.npz --outputs outputs.npz
-  quad run quantized.quad --kernels litert --inputs inputs.npz --outputs outputs.npz")]
+  quad run quantized.quad --kernels litert --inputs inputs.npz --outputs outputs.npz
+  quad run quantized.onnx --kernels onnxruntime --inputs inputs.npz --outputs outputs.npz")]
 pub(crate) struct Arguments {
     /// The model, .onnx or .quad, or a folder that `quad convert --target qnn` wrote.
     model: PathBuf,
@@ -63,8 +61,7 @@ pub(crate) struct Arguments {
     /// default 256M and 32 times the bytes of weights and inputs.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_memory: Option<u64>,
-    /// Compute as the reference kernels of this runtime do, to the bit where they compute with stored integers. The passes of
-    /// its target run first.
+    /// Compute as the kernels of this runtime do, to the bit.
     #[arg(long, value_enum, value_name = "RUNTIME")]
     kernels: Option<Runtime>,
     /// The folder of Qualcomm's QNN libraries, for a folder that `quad convert --target qnn` wrote.
@@ -73,13 +70,6 @@ pub(crate) struct Arguments {
     /// Print how long reading and running took.
     #[arg(long)]
     time: bool,
-}
-
-/// A runtime whose kernels are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Runtime {
-    /// LiteRT.
-    Litert,
 }
 
 /// A run did not finish.
@@ -114,8 +104,8 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
     let base = arguments.base.as_deref();
     let Bound { mut module, slots, mut notes } =
         adapters::bind(module, &arguments.adapter, &arguments.allow_unused, base)?;
-    if arguments.kernels.is_some() {
-        make_legal(&mut module, &LiteRt, &BTreeMap::new(), registry, &mut notes)?;
+    if let Some(runtime) = arguments.kernels {
+        runtime.prepare(&mut module, registry, &mut notes)?;
     }
     for note in notes {
         output::note(&note);
@@ -129,7 +119,7 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
         let set = |done, total| progress.set(done, total);
         let interpreter = Interpreter::new(graph).with_memory_limit(limit).with_progress(&set);
         match arguments.kernels {
-            Some(Runtime::Litert) => interpreter.with_kernels(&ReferenceKernels).run(&inputs),
+            Some(runtime) => interpreter.with_kernels(runtime.kernels()).run(&inputs),
             None => interpreter.run(&inputs),
         }
     };

@@ -7,6 +7,7 @@
 mod cut;
 mod normalized;
 mod onnxruntime;
+mod same_bits;
 #[path = "../trained/mod.rs"]
 mod trained;
 
@@ -20,6 +21,7 @@ use quad_frontends::data::npz;
 use quad_frontends::data::safetensors::SafeTensorsFile;
 use quad_ir::interpret::NamedTensors;
 use quad_ir::tensor::Tensor;
+use quad_onnxruntime::is_this_processor;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -41,11 +43,17 @@ fn main() -> ExitCode {
         Trial::test("slots_of_8_bits_are_normalized_by_rank", normalized::slots_are_normalized_by_rank),
     ];
     for precision in ["w8a16", "w8a8"] {
-        let (asked, statistics) = (python.clone().unwrap_or_default(), statistics.clone());
+        let [statistics, again] = [statistics.clone(), statistics.clone()];
+        let asked = python.clone().unwrap_or_default();
         let trial = Trial::test(format!("onnxruntime_agrees_{precision}"), move || {
             onnxruntime::agrees(&statistics, precision, &asked)
         });
         trials.push(trial.with_ignored_flag(python.is_none()));
+        let (asked, statistics) = (python.clone().unwrap_or_default(), again);
+        let trial = Trial::test(format!("onnxruntime_computes_the_same_bits_{precision}"), move || {
+            same_bits::are_computed(&statistics, precision, &asked)
+        });
+        trials.push(trial.with_ignored_flag(python.is_none() || !is_this_processor()));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -94,6 +102,27 @@ impl Calibrated {
         let stats = folder.path().join("stats");
         quad(&[&calibrate[..], &words(["--samples", SAMPLES, "-o"]), &[stats.into()]].concat())?;
         Ok(folder)
+    }
+}
+
+/// How ONNX Runtime runs a model.
+#[derive(Clone, Copy, Debug)]
+enum Session {
+    /// With its optimizations.
+    Optimized,
+    /// Without.
+    Plain,
+    /// Without, with one thread.
+    Single,
+}
+
+impl Session {
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Optimized => &[],
+            Self::Plain => &["--no-optimization"],
+            Self::Single => &["--no-optimization", "--threads", "1"],
+        }
     }
 }
 
@@ -148,9 +177,21 @@ impl Bench {
 
     /// What `quad run` computes with an adapter, which may be packed.
     fn run(&self, model: &Path, adapter: Option<&Path>, inputs: &Path) -> Result<NamedTensors, Failed> {
+        let given: Vec<&OsStr> =
+            adapter.into_iter().flat_map(|adapter| [OsStr::new("--adapter"), adapter.as_os_str()]).collect();
+        self.run_with(model, &given, inputs)
+    }
+
+    /// What `quad run` computes with `options`.
+    fn run_with(
+        &self,
+        model: &Path,
+        options: &[impl AsRef<OsStr>],
+        inputs: &Path,
+    ) -> Result<NamedTensors, Failed> {
         let outputs = self.path("outputs.npz");
         let mut command: Vec<OsString> = vec!["run".into(), model.into()];
-        command.extend(adapter.into_iter().flat_map(|adapter| ["--adapter".into(), adapter.into()]));
+        command.extend(options.iter().map(|option| option.as_ref().to_owned()));
         command.extend(["--inputs".into(), inputs.into(), "--outputs".into(), outputs.clone().into()]);
         quad(&command)?;
         Ok(npz::read(&outputs)?)
@@ -162,11 +203,11 @@ impl Bench {
         python: &OsStr,
         model: &Path,
         inputs: &[NamedTensors],
-        optimize: bool,
+        session: Session,
     ) -> Result<Vec<NamedTensors>, Failed> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python/run_onnxruntime.py");
         let mut command = Command::new(python);
-        command.arg(script).arg(model).args((!optimize).then_some("--no-optimization"));
+        command.arg(script).arg(model).args(session.options());
         let mut written = Vec::new();
         for (index, inputs) in inputs.iter().enumerate() {
             let (fed, outputs) = (self.path("fed.npz"), self.path("onnxruntime.npz"));

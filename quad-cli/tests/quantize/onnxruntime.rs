@@ -25,7 +25,7 @@ use quad_ir::tensor::Tensor;
 use quad_ir::text;
 
 use crate::cut::{self, GIVEN};
-use crate::{Bench, Calibrated, TASKS, expected, inputs, lora, psnr, show};
+use crate::{Bench, Calibrated, Session, TASKS, expected, inputs, lora, psnr, show};
 
 /// How many times as far the interpreter may be from ONNX Runtime as that is from itself.
 const YARDS: f64 = 1.5;
@@ -125,18 +125,17 @@ pub(crate) fn agrees(statistics: &Calibrated, precision: &str, python: &OsStr) -
     let made = Made::new(&bench, &qdq, &typed)?;
     let mut report = String::new();
     let mut agrees = true;
-    for optimize in [false, true] {
+    for session in [Session::Plain, Session::Optimized] {
         let mut apart = Apart::default();
         for (found, expected) in
-            bench.onnxruntime(python, &parts, &made.pieces, optimize)?.iter().zip(&made.stored)
+            bench.onnxruntime(python, &parts, &made.pieces, session)?.iter().zip(&made.stored)
         {
             apart.add(found, expected)?;
         }
-        agrees &= apart.is_little(optimize, &mut report);
+        agrees &= apart.is_little(session, &mut report);
     }
-    let [plain, optimized] =
-        [false, true].map(|optimize| bench.onnxruntime(python, &whole, &made.fed, optimize));
-    let (plain, optimized) = (plain?, optimized?);
+    let run = |session| bench.onnxruntime(python, &whole, &made.fed, session);
+    let [plain, optimized] = [run(Session::Plain)?, run(Session::Optimized)?];
     for (at, task) in TASKS.iter().enumerate() {
         agrees &= runs_agree(task, &made.ours[at], [&plain[at], &optimized[at]], &mut report)?;
     }
@@ -148,12 +147,12 @@ pub(crate) fn agrees(statistics: &Calibrated, precision: &str, python: &OsStr) -
 
 impl Apart {
     /// Whether nothing is more than a step off, and hardly anything is.
-    fn is_little(&self, optimize: bool, report: &mut String) -> bool {
+    fn is_little(&self, session: Session, report: &mut String) -> bool {
         let share = self.differ as f64 / self.elements as f64;
         let (most, place) = &self.most;
         let _ = writeln!(
             report,
-            "optimized {optimize}: {} stored numbers, {:.4} % differ, by {most} at most ({place})",
+            "{session:?}: {} stored numbers, {:.4} % differ, by {most} at most ({place})",
             self.elements,
             100.0 * share
         );

@@ -2,12 +2,13 @@
 
 use quad_ir::dtype::DType;
 use quad_ir::graph::NodeRef;
+use quad_ir::interpret::compute;
 use quad_ir::ops::layout::DataLayout;
 use quad_ir::ops::{Conv, EvalError};
 use quad_ir::tensor::Tensor;
 
 use super::fixed_point::Multiplier;
-use super::{Computed, Stored, by_definition, centered, result};
+use super::{Computed, Stored, centered, result};
 
 /// A convolution over planes with channels last. Scales of its kernel may differ from channel to channel.
 pub(super) fn convolution(conv: &Conv, node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Computed {
@@ -58,7 +59,7 @@ fn sums<const N: usize>(
         Tensor::from_vec(tensor.sizes(), elements).map(Some)
     };
     let wide = operands.iter().zip(integers).map(wide).collect::<Result<Vec<_>, _>>()?;
-    Ok(by_definition(node.op(), &wide)?[0].to_f64()?)
+    Ok(compute(node.op(), &wide)?[0].to_f64()?)
 }
 
 /// `sums` by the factor of each, as the kernels for activations stored as `input` scale them.

@@ -32,9 +32,9 @@ use quad_ir::dtype::DType;
 use quad_ir::graph::{NodeRef, ValueRef};
 use quad_ir::interpret::Kernels;
 use quad_ir::ops::activation::Approximation;
-use quad_ir::ops::{EvalError, Fact, Inputs, Op, Operands, Results};
+use quad_ir::ops::{EvalError, Op, Results};
 use quad_ir::tensor::Tensor;
-use quad_ir::types::{Known, Quant};
+use quad_ir::types::Quant;
 
 use crate::lower::is_in_floats;
 
@@ -155,13 +155,4 @@ fn result(node: NodeRef<'_>, elements: Vec<i64>) -> Computed {
     let ty = node.result().ty();
     let sizes: Vec<usize> = ty.shape.as_known()?.iter().map(|size| *size as usize).collect();
     Some(Tensor::from_i64(ty.dtype, &sizes, elements).map_err(EvalError::from))
-}
-
-/// The results of `op` by its reference semantics.
-fn by_definition(op: &Op, operands: &[Option<Tensor>]) -> Result<Results, EvalError> {
-    let def = op.def();
-    let fact = |tensor: &Tensor| Fact { ty: tensor.ty(), known: Some(Known::Constant(tensor.clone())) };
-    let facts: Vec<Option<Fact>> = operands.iter().map(|tensor| tensor.as_ref().map(fact)).collect();
-    let types = def.infer(&Operands::new(def.operands(), &facts, 0))?;
-    def.eval(&Inputs::new(def.operands(), operands), &types)
 }

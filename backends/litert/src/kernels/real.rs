@@ -5,11 +5,12 @@
 //! the reference semantics.
 
 use quad_ir::graph::{NodeRef, ValueRef};
+use quad_ir::interpret::compute;
 use quad_ir::ops::{EvalError, Op, Results};
 use quad_ir::quantized::dequantize;
 use quad_ir::tensor::Tensor;
 
-use super::{Stored, by_definition, encode, mean};
+use super::{Stored, encode, mean};
 use crate::lower::{behind_root, is_in_floats};
 
 /// The results of `node`, which has floats among its operands or results; `None` where the reference semantics are it.
@@ -52,9 +53,9 @@ fn of_reals(node: NodeRef<'_>, operands: &[Option<Tensor>]) -> Result<Results, E
     {
         let reciprocals = root.to_f32()?.iter().map(|root| 1.0 / root).collect::<Vec<f32>>();
         let factor = Tensor::from_vec(root.sizes(), reciprocals)?;
-        return by_definition(&quad_ir::ops::Mul.into(), &[Some(a.clone()), Some(factor)]);
+        return compute(&quad_ir::ops::Mul.into(), &[Some(a.clone()), Some(factor)]);
     }
-    by_definition(node.op(), operands)
+    compute(node.op(), operands)
 }
 
 /// `real` as `value` is stored.
