@@ -19,9 +19,6 @@ def main():
     parser.add_argument("--threads", type=int, default=0, help="threads of an operation; 0 for as many as there are")
     arguments = parser.parse_args()
     options = onnxruntime.SessionOptions()
-    # Models with signed 8-bit integers in operator set 21 and newer are rewritten to unsigned ones otherwise, into nodes
-    # that ONNX Runtime itself refuses then.
-    options.add_session_config_entry("session.qdqisint8allowed", "1")
     options.intra_op_num_threads = arguments.threads
     if arguments.no_optimization:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -1,12 +1,14 @@
 //! Channels first, as ONNX has them: operations with channels last get transposes around them before a graph is written.
 //!
-//! Nothing is cancelled: what is written shows the graph as it is. Kernels that are weights are transposed by recipe.
+//! Nothing is cancelled: what is written shows the graph as it is. Kernels that are weights are transposed by recipe, and stored
+//! ones before they are read: readers of ONNX look for `DequantizeLinear` right before what computes, and ONNX Runtime refuses
+//! what it makes itself of signed bytes with a transpose behind.
 
 use std::borrow::Cow;
 
-use quad_ir::graph::{AddError, Graph, NodeRef, Patch, PatchError, ValueId};
+use quad_ir::graph::{AddError, Graph, NodeRef, Patch, PatchError, ValueId, ValueRef};
 use quad_ir::ops::layout::{DataLayout, Role, layout_of, with_layout};
-use quad_ir::ops::{Op, Transpose};
+use quad_ir::ops::{DequantizeLinear, Input, Op, Transpose};
 use quad_ir::weights::{Source, WeightId};
 use rustc_hash::FxHashMap;
 
@@ -73,11 +75,36 @@ impl Rewrite<'_> {
     fn operand(&mut self, value: ValueId, role: Role) -> Result<ValueId, AddError> {
         let view = self.patch.graph().value(value);
         let order = role.channels_first(view.ty().rank());
+        if let Some(dequantized) = self.dequantized(view.producer(), &order)? {
+            return Ok(dequantized);
+        }
         let Some(weight) = view.weight() else { return self.transpose(self.current(value), &order) };
         if let Some(original) = self.untransposed(weight, &order) {
             return self.patch.add_weight(original);
         }
         self.patch.add_recipe(transpose(&order), &[Some(value)])
+    }
+
+    /// What `reader` reads, with axes in this order before it is read; `None` where it is not a kernel that is stored, or has its
+    /// scales in blocks.
+    fn dequantized(&mut self, reader: NodeRef<'_>, order: &[usize]) -> Result<Option<ValueId>, AddError> {
+        let Some(op) = reader.is::<DequantizeLinear>() else { return Ok(None) };
+        let stored = reader.operands().next().flatten();
+        let Some(stored) = stored.filter(|stored| op.block_size == 0 && is_given(*stored)) else {
+            return Ok(None);
+        };
+        let axis = if op.axis < 0 { op.axis + order.len() as i64 } else { op.axis };
+        let Some(moved) = order.iter().position(|from| *from as i64 == axis) else { return Ok(None) };
+        let has_one_scale = reader.operand("x_scale").is_none_or(|scale| scale.ty().rank() == 0);
+        let axis = if has_one_scale { op.axis } else { moved as i64 };
+        let first = match stored.weight() {
+            Some(_) => self.patch.add_recipe(transpose(order), &[Some(stored.id())])?,
+            None => self.transpose(stored.id(), order)?,
+        };
+        let parameters = reader.operands().skip(1).map(|operand| operand.map(ValueRef::id));
+        let operands: Vec<Option<ValueId>> = [Some(first)].into_iter().chain(parameters).collect();
+        let node = self.patch.add(DequantizeLinear { axis, ..op.clone() }, &operands)?;
+        Ok(self.patch.results(node).first().copied())
     }
 
     fn transpose(&mut self, value: ValueId, order: &[usize]) -> Result<ValueId, AddError> {
@@ -104,6 +131,11 @@ impl Rewrite<'_> {
         self.patch.erase_unread();
         self.patch.finish()
     }
+}
+
+/// Whether `value` is stored with the model, or given to it.
+fn is_given(value: ValueRef<'_>) -> bool {
+    value.weight().is_some() || value.producer().is::<Input>().is_some()
 }
 
 fn transpose(order: &[usize]) -> Transpose {
