@@ -20,6 +20,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use super::ordered::Ordered;
 use super::shown;
 
+mod packed;
 mod write;
 
 pub use write::{WriteError, write};
@@ -109,7 +110,11 @@ impl SafeTensorsFile {
             let tensor = tensor(&file, start, &entry).map_err(|found| wrong((name.clone(), found)))?;
             tensors.push((name, tensor));
         }
-        Ok(Self { path: path.to_owned(), metadata: header.metadata.into_iter().collect(), tensors })
+        let metadata: BTreeMap<String, String> = header.metadata.into_iter().collect();
+        if let Some(said) = metadata.get(packed::PACKED_TYPES) {
+            packed::unpack(said, &mut tensors).map_err(wrong)?;
+        }
+        Ok(Self { path: path.to_owned(), metadata, tensors })
     }
 
     /// The path the file was opened by.

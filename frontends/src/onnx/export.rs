@@ -28,6 +28,7 @@ use super::proto::{
 };
 use super::table;
 use super::tensor::code_of_dtype;
+use super::wide_constants::without_wide_constants;
 
 /// Models whose weights take at most this many bytes are written as one file.
 const ONE_FILE: u64 = 64 << 20;
@@ -70,8 +71,10 @@ pub enum WriteError {
         /// Why.
         error: WeightError,
     },
-    /// Channels could not be put first: a fault of this library.
-    #[error("channels cannot be put first: {0}. This is a fault of the writer, not of the model")]
+    /// The graph could not be brought to the form that ONNX has: a fault of this library.
+    #[error(
+        "the graph cannot be brought to the form that ONNX has: {0}. This is a fault of the writer, not of the model"
+    )]
     Layout(String),
     /// The files could not be written.
     #[error("`{}` cannot be written: {error}", path.display())]
@@ -91,6 +94,7 @@ pub fn write(graph: &Graph, path: &Path) -> Result<(), WriteError> {
         return Err(WriteError::Quantized { op: node.op().def().name(), loc: node.loc().to_string(), ty });
     }
     let graph = &*channels_first(graph)?;
+    let graph = &*without_wide_constants(graph)?;
     let data_path = with_suffix(path, ".data");
     let mut writer = Writer::new(graph, &data_path)?;
     let model = writer.model()?;

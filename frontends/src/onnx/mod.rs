@@ -21,6 +21,7 @@ mod support;
 mod survey;
 mod table;
 mod tensor;
+mod wide_constants;
 
 #[cfg(test)]
 mod fixtures;

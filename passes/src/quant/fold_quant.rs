@@ -4,7 +4,8 @@
 //! The scales and zero points must be constants. A `dequantize_linear` goes into the operations that read it, and a
 //! `quantize_linear` into the one whose result it alone reads, or several of one encoding do; where that cannot be, it
 //! becomes a `quantize`, which another encoding of what is quantized already becomes too. Storing what was just taken apart
-//! in the same encoding is nothing. Constants, and inputs that are dequantized at once, become quantized themselves.
+//! in the same encoding is nothing, where real numbers have the digits for it. Constants, and inputs that are dequantized at
+//! once, become quantized themselves.
 //!
 //! What only moves elements states the encoding of what it moves, where nothing says otherwise: all that it needs is there
 //! as it is stored. `movers=false` leaves those results real numbers.
@@ -40,6 +41,7 @@
 //! ```
 
 use quad_ir::attr::{AttrError, AttrVisitor};
+use quad_ir::dtype::DType;
 use quad_ir::graph::{Graph, NodeId, NodeRef, ValueId, ValueRef};
 use quad_ir::ops::{
     Dequantize, DequantizeLinear, Input, OpTraits, Quantize, QuantizeLinear, Transpose, Weight,
@@ -208,6 +210,16 @@ fn is_linear(node: NodeRef<'_>) -> bool {
 
 /// The graph in its new form. `copy.other` has the quantized value that stands for one: for stored integers, and for the
 /// real numbers that they mean.
+/// Whether codes are what they were after they are taken apart and stored again. A number of `f32` is a code times its scale to a
+/// part in 2^24; of `f16` to one in 2^11, so that codes of a byte come back and others do not; `bf16` loses those of a byte, too.
+fn survives(encoded: &Encoded) -> bool {
+    match encoded.quant.expressed {
+        DType::F16 => encoded.stored.bits() <= 8,
+        DType::BF16 => encoded.stored.bits() <= 4,
+        _ => encoded.stored.bits() <= 16,
+    }
+}
+
 struct Fold<'g> {
     copy: Copy<'g>,
     plan: Plan,
@@ -245,8 +257,10 @@ impl<'g> Fold<'g> {
     fn quantize(&mut self, node: NodeRef<'g>, encoded: Encoded) -> Result<(), PassError> {
         let (Some(x), result) = (node.operand("x"), node.result()) else { return Ok(()) };
         let there = self.copy.other.get(&x.id()).copied();
-        let same =
-            |value: &ValueId| self.copy.patch.ty(*value).and_then(Encoded::of).as_ref() == Some(&encoded);
+        let same = |value: &ValueId| {
+            let there = self.copy.patch.ty(*value).and_then(Encoded::of);
+            there.is_some_and(|there| there == encoded && survives(&there))
+        };
         let new = match there.filter(same) {
             Some(value) => value,
             None if x.weight().is_some() => self.quantized_constant(node, encoded)?,

@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use libtest_mimic::{Arguments, Failed, Trial};
 use quad_frontends::data::npz;
 use quad_frontends::data::safetensors::SafeTensorsFile;
+use quad_ir::dtype::DType;
 use quad_ir::interpret::NamedTensors;
 use quad_ir::tensor::Tensor;
 use quad_onnxruntime::is_this_processor;
@@ -34,12 +35,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let python = std::env::var_os("QUAD_PYTHON");
     let statistics = Arc::new(Calibrated::new(Form::Plain));
-    let [first, second] = [statistics.clone(), statistics.clone()];
+    let [first, second, third] = [statistics.clone(), statistics.clone(), statistics.clone()];
     let mut trials = vec![
         Trial::test("packing_says_what_it_cuts_off", move || packing_says_what_it_cuts_off(&first)),
         Trial::test("other_models_and_forms_are_refused", move || {
             other_models_and_forms_are_refused(&second)
         }),
+        Trial::test("slots_of_4_bits_can_be_packed", move || slots_of_4_bits_can_be_packed(&third)),
         Trial::test("slots_of_8_bits_are_normalized_by_rank", normalized::slots_are_normalized_by_rank),
     ];
     for precision in ["w8a16", "w8a8"] {
@@ -266,6 +268,21 @@ fn psnr(found: &NamedTensors, expected: &[f64]) -> Result<f64, Failed> {
 #[expect(clippy::print_stderr, reason = "the figures are asked for")]
 fn show(report: &str) {
     eprintln!("{report}");
+}
+
+/// The file format has no elements of 4 bits: they are written as bytes, and a packed adapter computes what the adapter does.
+fn slots_of_4_bits_can_be_packed(statistics: &Calibrated) -> Result<(), Failed> {
+    let bench = Bench::new(statistics, "w4a16-slots4")?;
+    let model = bench.quantize("typed.quad", &[])?;
+    let adapter = lora(TASKS[0]);
+    let taken = bench.path("inputs.npz");
+    npz::write(&taken, &inputs(TASKS[0])?)?;
+    let packed = bench.pack(&model, adapter.as_os_str())?;
+    let slots = SafeTensorsFile::open(&packed)?;
+    assert!(slots.tensors().iter().all(|(_, slot)| slot.dtype() == DType::I4), "read as what they are");
+    let found = bench.run(&model, Some(&packed), &taken)?;
+    assert_eq!(found, bench.run(&model, Some(&adapter), &taken)?);
+    Ok(())
 }
 
 /// Slots that are too small for an adapter are named, noted and refused on demand; no adapter at all is the base.

@@ -114,3 +114,39 @@ fn many_tensors_of_a_large_header_stay_quick() {
     assert!(header.len() > 7 << 20);
     assert!(message(&header, 8).contains("within those"));
 }
+
+#[test]
+fn elements_of_less_than_a_byte_are_written_as_bytes_and_read_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("nibbles.safetensors");
+    let nibbles = Tensor::from_i64(DType::I4, &[3, 3], vec![-8, 7, 0, 1, -1, 2, -2, 3, 5]).expect("in range");
+    let bytes = Tensor::from_vec(&[2], vec![1u8, 2]).expect("two");
+    let tensors = [("a".to_owned(), nibbles), ("b".to_owned(), bytes)].into_iter().collect();
+    write(&path, &tensors, &BTreeMap::new()).expect("written");
+    let file = SafeTensorsFile::open(&path).expect("sound");
+    assert_eq!(file.tensors().iter().cloned().collect::<BTreeMap<_, _>>(), tensors);
+}
+
+#[test]
+fn types_that_do_not_fit_packed_bytes_are_refused() {
+    for (said, part) in [
+        ("i4[5]", "bytes"),
+        ("i4[3, 1]", ""),
+        ("f32[1]", "do not hold"),
+        ("i4", "expected a type"),
+        ("i4[18446744073709551615, 3]", "i4"),
+        ("nothing[4]", "expected a type"),
+    ] {
+        let header = format!(
+            r#"{{"__metadata__":{{"quad.packed_types":"{{\"a\":\"{said}\"}}"}},"a":{{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}}}"#
+        );
+        let found = open(&header, 2);
+        if said == "i4[3, 1]" {
+            // Three of them are in two bytes.
+            found.expect("it fits");
+            continue;
+        }
+        let message = found.expect_err(said).to_string();
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+}

@@ -9,6 +9,7 @@ use quad_ir::interpret::NamedTensors;
 use quad_ir::whole_file::WholeFile;
 use serde_json::{Map, Value, json};
 
+use super::packed::{self, PACKED_TYPES};
 use super::{DTYPES, LENGTH_BYTES, METADATA};
 
 /// A file could not be written.
@@ -39,7 +40,8 @@ const ALIGNMENT: usize = 8;
 
 /// Writes `tensors` and `metadata` to the file `path`, which appears whole or not at all. Wide elements come first, so
 /// that each tensor begins at a multiple of its elements' size; tensors of one size of elements are in order of their
-/// names.
+/// names. Elements of less than a byte, which the format lacks, are written as the bytes that hold them, a vector of `U8`, and
+/// the metadata says what they are.
 pub fn write(
     path: &Path,
     tensors: &NamedTensors,
@@ -48,12 +50,23 @@ pub fn write(
     let mut order: Vec<_> = tensors.iter().collect();
     order.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().bits()));
     let mut header = Map::new();
+    let mut metadata = metadata.clone();
+    let types = packed::types(tensors);
+    if !types.is_empty() {
+        metadata.insert(PACKED_TYPES.to_owned(), json!(types).to_string());
+    }
     if !metadata.is_empty() {
         header.insert(METADATA.to_owned(), json!(metadata));
     }
     let mut end = 0;
     for (name, tensor) in &order {
-        let named = DTYPES.iter().find(|(_, dtype)| *dtype == tensor.dtype());
+        let is_packed = types.contains_key(*name);
+        let (dtype, sizes) = if is_packed {
+            (DType::U8, vec![tensor.bytes().len()])
+        } else {
+            (tensor.dtype(), tensor.sizes().to_vec())
+        };
+        let named = DTYPES.iter().find(|(_, known)| *known == dtype);
         let (dtype, _) = named.ok_or_else(|| WriteError::DType {
             path: path.to_owned(),
             tensor: (*name).clone(),
@@ -61,7 +74,7 @@ pub fn write(
         })?;
         let start = end;
         end += tensor.bytes().len();
-        let entry = json!({"dtype": dtype, "shape": tensor.sizes(), "data_offsets": [start, end]});
+        let entry = json!({"dtype": dtype, "shape": sizes, "data_offsets": [start, end]});
         header.insert((*name).clone(), entry);
     }
     let mut header = Value::Object(header).to_string();

@@ -10,6 +10,7 @@ use quad_ir::ops::{
 use super::{Row, op, read_regular};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
+use crate::onnx::export::{WriteError, WriteNode, write_regular};
 
 pub(super) const ROWS: &[Row] = &[
     op::<MatMul>("MatMul"),
@@ -18,7 +19,7 @@ pub(super) const ROWS: &[Row] = &[
     op::<MatMulInteger>("MatMulInteger"),
     op::<QLinearMatMul>("QLinearMatMul").since(21),
     op::<QuantizeLinear>("QuantizeLinear").since(21).newer(quantize_opset),
-    op::<DequantizeLinear>("DequantizeLinear").since(21).newer(dequantize_opset),
+    op::<DequantizeLinear>("DequantizeLinear").writing(write_dequantize).since(21).newer(dequantize_opset),
     op::<DynamicQuantizeLinear>("DynamicQuantizeLinear"),
 ];
 
@@ -38,6 +39,15 @@ fn quantize_opset(node: NodeRef<'_>) -> i64 {
 /// Operator set 23 added `output_dtype`.
 fn dequantize_opset(node: NodeRef<'_>) -> i64 {
     if node.is::<DequantizeLinear>().is_some_and(|op| op.output_dtype.is_some()) { 23 } else { 1 }
+}
+
+/// What is stored in 64 bits cannot be read in ONNX; constants of that kind are written as the numbers they stand for.
+fn write_dequantize(write: &mut WriteNode<'_>) -> Result<(), WriteError> {
+    if write.node.operand("x").is_some_and(|x| x.ty().dtype == DType::I64) {
+        let loc = write.node.loc().to_string();
+        return Err(WriteError::NoForm { op: "dequantize_linear of i64", loc });
+    }
+    write_regular(write)
 }
 
 /// Before opset 7 stretching the addend had to be asked for.
