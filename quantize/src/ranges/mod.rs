@@ -18,7 +18,7 @@ pub mod weights;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::encoding::{Codes, EncodingError, Range};
+use crate::encoding::{Beyond, Codes, EncodingError, Range};
 use crate::statistics::ValueStatistics;
 use crate::statistics::histogram::Histogram;
 
@@ -95,7 +95,7 @@ impl Method {
             Self::MinMax => all,
             Self::Percentile(percent) => percentile(&merged(parts), all, percent),
             Self::Entropy => entropy::range(&merged(parts), all, codes)?,
-            Self::Mse => mse::range(&merged(parts), all, codes)?,
+            Self::Mse => mse::range(&merged(parts), all, codes, Beyond::Type)?,
             Self::MovingAverage(decay) => parts
                 .iter()
                 .filter_map(|part| moving_average(part, decay))
@@ -181,10 +181,9 @@ pub(crate) mod testing {
     }
 
     /// The mean squared error of `numbers`, stored with `codes` made for `range`.
-    pub(crate) fn mean_squared_error(numbers: &[f32], codes: Codes, range: Range) -> f64 {
-        let encoding = codes.per_tensor(range).expect("encodes");
-        let (scale, zero_point) = encoding.parameters().next().expect("one");
-        let (least, largest) = encoding.stored.integer_range().expect("an integer");
+    pub(crate) fn mean_squared_error(numbers: &[f32], codes: Codes, range: Range, beyond: Beyond) -> f64 {
+        let (scale, zero_point) = codes.parameters(range).expect("encodes");
+        let (least, largest) = codes.stored_ends(beyond).expect("codes");
         let squared = numbers.iter().map(|x| {
             let code = (f64::from(*x) / f64::from(scale)).round_ties_even() + f64::from(zero_point);
             let code = code.clamp(least as f64, largest as f64);
