@@ -139,3 +139,6 @@ impl fmt::Display for Rules {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
