@@ -375,8 +375,8 @@ impl<'g> Planner<'g> {
                 self.plan.floats.insert(name(slot).to_owned(), reason);
                 continue;
             }
-            let readers: BTreeSet<Option<&str>> = slot.readers().map(|(reader, _)| path(reader)).collect();
-            let precision = self.mixed.of(name(slot), readers.into_iter().next().flatten());
+            let modules: BTreeSet<&str> = slot.readers().filter_map(|(reader, _)| path(reader)).collect();
+            let precision = self.mixed.of(name(slot), modules.first().copied());
             let codes = if let Some(factors) = in_layers.get(&slot.id()) {
                 self.slot_codes(factors, precision.slots)
                     .ok_or_else(|| self.no_bits(slot, "slots", self.rules.slots, precision.slots))?

@@ -1,5 +1,6 @@
 //! Rules applied to small graphs.
 
+use quad_ir::dtype::DType;
 use quad_ir::text::{NoWeights, parse};
 
 use super::Rules;
@@ -56,4 +57,20 @@ fn a_resize_shares_an_encoding_unless_it_makes_numbers_of_its_own() {
     assert!(!resized(&format!("{outside}, extrapolation_value = 10.0")));
     assert!(resized("extrapolation_value = 10.0"), "no place is outside");
     assert!(!resized("mode = linear"));
+}
+
+#[test]
+fn a_slot_is_of_the_first_module_that_reads_it() {
+    let mut precisions = Mixed::uniform(Precision::W8A8);
+    precisions.patterns =
+        vec![("s".parse().expect("a pattern"), "w8a8-slots4".parse().expect("a precision"))];
+    let plan = mixed(
+        "reference",
+        "%x: f32[1, 2], %slot: f32[2, 2] adapter",
+        "  %y = matmul(%x, %slot) : f32[1, 2] from \"s\"
+  %z = matmul(%y, %slot) : f32[1, 2]
+  return \"z\" = %z",
+        &precisions,
+    );
+    assert_eq!(plan.slots["slot"].codes.stored, DType::I4);
 }
