@@ -74,3 +74,47 @@ fn a_slot_is_of_the_first_module_that_reads_it() {
     );
     assert_eq!(plan.slots["slot"].codes.stored, DType::I4);
 }
+
+#[test]
+fn a_first_factor_has_scales_of_rows_where_the_target_takes_them() {
+    let plan = |rules| {
+        plan(
+            rules,
+            "%x: f32[2, 2]",
+            "  %w = weight [1.0, 2.0, 3.0, 4.0] : f32[2, 2]
+  %v = weight [1.0, 2.0, 3.0, 4.0] : f32[2, 2]
+  %b = weight [1.0, 2.0] : f32[2]
+  %c = weight [1.0, 2.0] : f32[2]
+  %left = gemm(%w, %x, %b) : f32[2, 2]
+  %right = gemm(%left, %v, %c) : f32[2, 2]
+  return \"y\" = %right",
+        )
+    };
+    for (rules, axis) in [("reference", Some(0)), ("litert", None), ("qnn", None)] {
+        let plan = plan(rules);
+        assert_eq!((plan.weights["w"].axis, plan.weights["v"].axis), (axis, Some(1)), "{rules}");
+        // The bias lies along columns, which have no scales of their own.
+        assert!(!plan.biases.contains_key("b"), "{rules}");
+        assert_eq!(plan.biases.contains_key("c"), rules != "reference");
+    }
+}
+
+#[test]
+fn a_bias_is_nothing_else() {
+    let plan = |second: &str| {
+        let lines = format!(
+            "  %w = weight [1.0, 2.0, 3.0, 4.0] : f32[2, 1, 1, 2]
+  %b = weight [1.0, 2.0] : f32[2]
+  %y = conv(%x, %w, %b) {{layout = nhwc}} : f32[1, 2, 2, 2]
+  %z = {second} : f32[1, 2, 2, 2]
+  return \"z\" = %z"
+        );
+        plan("litert", "%x: f32[1, 2, 2, 2]", &lines)
+    };
+    assert!(plan("relu(%y)").biases.contains_key("b"));
+    for other in ["add(%y, %b)", "pow(%y, %b)"] {
+        let plan = plan(other);
+        assert!(!plan.biases.contains_key("b") && !plan.weights.contains_key("b"), "{other}");
+        assert!(plan.floats["b"].contains("is no bias to `z`"), "{:?}", plan.floats);
+    }
+}
