@@ -188,8 +188,8 @@ impl Maker<'_> {
                 match &found {
                     Found::Float(reason) => drop(self.floats.insert(member.clone(), (*reason).to_owned())),
                     Found::Encoding(encoding, range, _) => {
-                        let entry =
-                            Entry { role: Role::Activation, encoding: encoding.clone(), range: *range };
+                        let encoding = encoding.clone();
+                        let entry = Entry { role: Role::Activation, encoding, range: *range, limit: None };
                         self.entries.insert(member.clone(), entry);
                     }
                 }
@@ -253,7 +253,8 @@ impl Maker<'_> {
             let found = found.map_err(|source| MakeError::Encoding { name: name.clone(), source })?;
             Ok(found.map(|(encoding, range)| {
                 let encoding = expressing(encoding, constant.expressed);
-                (name.clone(), Entry { role: Role::Weight, encoding, range })
+                let limit = constant.codes.symmetric;
+                (name.clone(), Entry { role: Role::Weight, encoding, range, limit })
             }))
         };
         let found: Result<Vec<Option<(String, Entry)>>, MakeError> = weights.par_iter().map(encode).collect();
@@ -282,7 +283,8 @@ impl Maker<'_> {
             let encoding = slot.codes.per_tensor(found);
             let encoding = encoding.map_err(|source| MakeError::Encoding { name: name.clone(), source })?;
             let encoding = expressing(encoding, slot.expressed);
-            self.entries.insert(name.clone(), Entry { role: Role::Slot, encoding, range: found });
+            let limit = slot.codes.symmetric;
+            self.entries.insert(name.clone(), Entry { role: Role::Slot, encoding, range: found, limit });
         }
         self.note_filled(filled, "slots");
         Ok(())
@@ -377,7 +379,8 @@ fn bias_entry(bias: &Bias, x: &Encoding, w: &Encoding, statistics: &TensorStatis
         expressed: bias.expressed,
     };
     quant.check().ok()?;
-    Some(Entry { role: Role::Bias, encoding: Encoding { stored: bias.stored, quant }, range })
+    let encoding = Encoding { stored: bias.stored, quant };
+    Some(Entry { role: Role::Bias, encoding, range, limit: None })
 }
 
 fn expressing(mut encoding: Encoding, expressed: DType) -> Encoding {
