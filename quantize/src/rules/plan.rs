@@ -56,8 +56,6 @@ pub struct Shared {
     pub codes: Codes,
     /// The encoding that an operation determines.
     pub fixed: Option<Fixed>,
-    /// Whether the range says nothing where it is huge, as in masks.
-    pub is_island_end: bool,
     /// The floating-point type of the real numbers.
     pub expressed: DType,
 }
@@ -296,7 +294,6 @@ impl<'g> Planner<'g> {
             sources: sources.iter().map(|value| name(*value).to_owned()).collect(),
             codes: second.filter(|_| is_second && fixed.is_none()).unwrap_or(codes),
             fixed,
-            is_island_end: members.iter().any(|value| self.flow.is_island(*value)),
             expressed: members[0].ty().dtype,
         })
     }
