@@ -90,6 +90,9 @@ pub fn make_for(
         None if anchor.choice == UNIFIED && !everyone.is_empty() => everyone.clone(),
         None => return Err(MakeError::NoAdapter(anchor.choice.clone())),
     };
+    if let Some((name, _)) = statistics.adapters.iter().find(|(_, adapter)| adapter.samples.is_empty()) {
+        return Err(MakeError::NoSamples(name.clone()));
+    }
     let mut maker = Maker {
         statistics,
         options,

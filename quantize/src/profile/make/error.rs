@@ -24,6 +24,12 @@ pub enum MakeError {
     /// There are no statistics of the anchor, or none at all.
     #[error("there are no statistics of `{0}`: calibrate with the adapters that the profile is for")]
     NoAdapter(String),
+    /// An adapter was run on nothing.
+    #[error(
+        "adapter `{0}` was run on no sample, so that nothing is known of its values: `quad calibrate --merge` adds the parts \
+         of a calibration with --shard, and otherwise it is to be calibrated again with data that have samples"
+    )]
+    NoSamples(String),
     /// A layer's weight has elements that are not finite, so that there are no statistics of it.
     #[error(
         "the statistics have nothing of the weight `{name}`, as of all constants with infinite elements, or such that are no \

@@ -2,8 +2,9 @@
 
 use quad_ir::dtype::DType;
 
+use super::super::scores::UNIFIED;
 use super::super::tests::{anchor, made, options, range, statistics, statistics_of, stored};
-use super::{Method, Options, make};
+use super::{MakeError, Method, Options, make};
 use crate::encoding::Range;
 use crate::insert::of_profile;
 use crate::ranges::weights::WeightMethod;
@@ -53,6 +54,22 @@ fn a_constant_that_is_not_finite_stays_a_float_and_a_weight_is_refused() {
     statistics.weights.remove("w");
     let error = make(&statistics, &anchor("a"), &options("qnn", "w8a16")).expect_err("no weight").to_string();
     assert!(error.contains("weight `w`") && error.contains("--float 'w'"), "{error}");
+}
+
+#[test]
+fn an_adapter_that_was_run_on_nothing_is_refused() {
+    let mut statistics = statistics(&[("a", &[]), ("b", &[])]);
+    let adapter = statistics.adapters.get_mut("b").expect("there");
+    adapter.samples.clear();
+    for value in adapter.values.values_mut() {
+        *value = crate::statistics::ValueStatistics::default();
+    }
+    for choice in ["a", "b", UNIFIED] {
+        let error =
+            make(&statistics, &anchor(choice), &options("reference", "w8a16")).expect_err("no samples");
+        assert!(matches!(&error, MakeError::NoSamples(name) if name == "b"), "{error}");
+        assert!(error.to_string().contains("`b` was run on no sample"), "{error}");
+    }
 }
 
 #[test]
