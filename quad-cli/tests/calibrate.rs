@@ -121,6 +121,30 @@ fn shards_and_threads_make_the_same_bytes() {
     bench.refused("--merge part1 odd -o merged", &["part1", "odd", "sample 0", "edge"]);
 }
 
+#[test]
+fn a_part_without_samples_is_told_of_and_makes_no_profile() {
+    let bench = Bench::new();
+    bench.data("data.safetensors", 2);
+    let taken = |shard: &str| {
+        let ran = bench.run(&format!("model.quad --data data.safetensors --shard {shard} -o part"));
+        assert!(ran.status.success());
+        String::from_utf8_lossy(&ran.stderr).into_owned()
+    };
+    let make = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quad"));
+        command.args(["profile", "make", "part", "--anchor", "unified", "-o", "profile"]);
+        command.current_dir(bench.path("")).output().expect("runs")
+    };
+    assert!(!taken("2/3").contains("no sample"));
+    assert!(make().status.success());
+    let said = taken("3/3");
+    assert!(said.contains("warning: `base` was run on no sample"), "{said}");
+    let refused = make();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("`base` was run on no sample") && said.contains("--merge"), "{said}");
+}
+
 /// The samples that the file at `path` has, when there is a file.
 fn samples(path: &Path) -> usize {
     let file = path.exists().then(|| SafeTensorsFile::open(path).expect("a whole file"));

@@ -48,6 +48,15 @@ pub struct Codes {
     pub symmetric: Option<i32>,
 }
 
+/// Where numbers end up that are beyond the codes that may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// At the last code of the type: activations, which are stored by an operation that knows no other end.
+    Type,
+    /// At the last code that may be used: constants and slots, which are clipped to it.
+    Limit,
+}
+
 /// A range does not have an encoding.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EncodingError {
@@ -142,6 +151,13 @@ impl Codes {
             return Err(EncodingError::Limit { stored: self.stored, limit, most: most as i32 });
         }
         Ok((least, largest, least + most + 1))
+    }
+
+    /// The least and the largest number that is stored of any real one.
+    pub fn stored_ends(self, beyond: Beyond) -> Result<(i64, i64), EncodingError> {
+        let (least, largest, middle) = self.ends()?;
+        let limit = self.symmetric.filter(|_| beyond == Beyond::Limit).map(i64::from);
+        Ok(limit.map_or((least, largest), |limit| (middle - limit, middle + limit)))
     }
 
     /// How many steps from the lower to the upper end of a range.
@@ -303,10 +319,7 @@ mod tests {
             ][which];
             let range = range(ends.0.min(ends.1), ends.0.max(ends.1)).with_zero();
             let (scale, zero_point) = codes.parameters(range).expect("encodes");
-            let (least, largest, middle) = codes.ends().expect("codes");
-            let (least, largest) = codes.symmetric.map_or((least, largest), |limit| {
-                (middle - i64::from(limit), middle + i64::from(limit))
-            });
+            let (least, largest) = codes.stored_ends(Beyond::Limit).expect("codes");
             let x = f64::from(range.min) + part * (f64::from(range.max) - f64::from(range.min));
             let code = (x / f64::from(scale)).round_ties_even() + f64::from(zero_point);
             let code = code.clamp(least as f64, largest as f64);

@@ -209,7 +209,7 @@ mod tests {
     fn profile(slots: &[&str]) -> Profile {
         let range = Range::symmetric(1.0);
         let encoding = Codes::symmetric(DType::I8).per_tensor(range).expect("encodes");
-        let entry = Entry { role: Role::Slot, encoding, range };
+        let entry = Entry { role: Role::Slot, encoding, range, limit: Some(127) };
         Profile {
             graph: String::new(),
             pipeline: String::new(),

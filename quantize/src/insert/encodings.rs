@@ -38,16 +38,7 @@ impl From<Encoding> for Wanted {
 
 impl From<&Entry> for Wanted {
     fn from(entry: &Entry) -> Self {
-        let wanted = Self::from(entry.encoding.clone());
-        // What the codes of a type were limited to is what the range of the entry takes.
-        let limit = |most: i32| match &*entry.encoding.quant.scales {
-            [scale] => {
-                let codes = (entry.range.magnitude() / scale.get()).round_ties_even();
-                if codes >= 1.0 { most.min(codes as i32) } else { most }
-            }
-            _ => most,
-        };
-        Self { limit: wanted.limit.map(limit), role: Some(entry.role), ..wanted }
+        Self { encoding: entry.encoding.clone(), limit: entry.limit, role: Some(entry.role) }
     }
 }
 
@@ -146,14 +137,12 @@ mod tests {
         assert_eq!(limit("x=i8:1"), Some(127));
         assert_eq!(limit("x=u16:1:32768"), Some(32767));
         assert_eq!(limit("x=i8:1:3"), None);
+        // Those of an entry are what it says, however far its range reaches.
         let range = crate::encoding::Range { min: -2.0, max: 1.0 };
-        let entry = |codes: Codes| {
-            let encoding = codes.per_tensor(range).expect("encodes");
-            Wanted::from(&Entry { role: Role::Slot, encoding, range })
-        };
-        assert_eq!(entry(Codes::limited(DType::U16, 32640)).limit, Some(32640));
-        assert_eq!(entry(Codes::symmetric(DType::I8)).limit, Some(127));
-        assert_eq!(entry(Codes::asymmetric(DType::U8)).limit, None);
+        let encoding = Encoding::per_tensor(DType::I16, 1.0, 0).expect("an encoding");
+        let limit =
+            |limit| Wanted::from(&Entry { role: Role::Slot, encoding: encoding.clone(), range, limit }).limit;
+        assert_eq!([limit(Some(32639)), limit(None)], [Some(32639), None]);
     }
 
     #[test]

@@ -107,9 +107,9 @@ fn with_any_fuel_the_module_is_whole() {
 
 fn profile(graph: String, entries: &[(&str, Role, &str)]) -> Profile {
     let entry = |(name, role, text): &(&str, Role, &str)| {
-        let encoding = parse(&format!("x={text}")).expect("an encoding")["x"].encoding.clone();
+        let Wanted { encoding, limit, .. } = parse(&format!("x={text}")).expect("an encoding")["x"].clone();
         let range = crate::encoding::Range { min: -1.0, max: 1.0 };
-        ((*name).to_owned(), crate::profile::Entry { role: *role, encoding, range })
+        ((*name).to_owned(), crate::profile::Entry { role: *role, encoding, range, limit })
     };
     Profile {
         graph,

@@ -11,7 +11,7 @@ use quad_passes::lora::expose::Form;
 use super::{Arguments, Encodings, Format, Integer, Stored, TensorEncoding};
 use crate::encoding::{Encoding, Range};
 use crate::precision::{Mixed, Precision};
-use crate::profile::{Anchor, Entry, Profile, Role};
+use crate::profile::{Anchor, Entry, Profile, Role, limits};
 use crate::rules::Rules;
 use crate::rules::plan::{self, Plan, PlanError};
 use crate::statistics::Statistics;
@@ -156,7 +156,9 @@ pub fn import(
                 floats.insert(name.clone(), format!("the file says float of {bits} bits"));
             }
             Stored::Integer(integer) => match encoding(integer, place) {
-                Some(encoding) => drop(entries.insert(name.clone(), entry(place.role, encoding))),
+                Some(encoding) => {
+                    entries.insert(name.clone(), entry(place.role, encoding, rules));
+                }
                 None => unfit.push(name.clone()),
             },
         }
@@ -257,9 +259,11 @@ fn encoding(integer: &Integer, place: &Place) -> Option<Encoding> {
     Some(Encoding { stored, quant })
 }
 
-fn entry(role: Role, encoding: Encoding) -> Entry {
+/// An entry with the codes that the rules ask: the file says none.
+fn entry(role: Role, encoding: Encoding, rules: &Rules) -> Entry {
     let range: Range = encoding.reach();
-    Entry { role, encoding, range }
+    let limit = limits::usual(rules.name, role, &encoding);
+    Entry { role, encoding, range, limit }
 }
 
 /// The bits that most entries of each role have.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::file::form_word;
 use super::{Entry, Profile};
+use crate::encoding::Codes;
 
 /// What two profiles differ in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -40,7 +41,7 @@ pub struct HeadChange {
 pub struct Change {
     /// The value.
     pub name: String,
-    /// Type and granularity on the left and on the right, such as `u16` and `i8 x 48`, where they differ.
+    /// Type, granularity and limit on the left and on the right, such as `u16` and `i8 x 48`, where they differ.
     pub stored: Option<(String, String)>,
     /// How much larger the scale on the right is, in percent of that on the left: of all channels the largest change; of
     /// different granularities that of the largest scales.
@@ -56,7 +57,10 @@ impl Difference {
         for (name, entry) in &left.entries {
             match right.entries.get(name) {
                 None => difference.only_left.push(name.clone()),
-                Some(other) if (other.role, &other.encoding) == (entry.role, &entry.encoding) => {
+                Some(other)
+                    if (other.role, &other.encoding, other.limit)
+                        == (entry.role, &entry.encoding, entry.limit) =>
+                {
                     difference.same += 1;
                     difference.other_ranges += usize::from(other.range != entry.range);
                 }
@@ -127,13 +131,16 @@ fn change(name: &str, left: &Entry, right: &Entry) -> Change {
     }
 }
 
-/// Type and granularity, such as `i8 x 48`.
+/// Type and granularity, such as `i8 x 48`, and a limit that the type alone does not have, as in `i16 to 32639`.
 pub fn stored(entry: &Entry) -> String {
     let stored = entry.encoding.stored;
-    match entry.encoding.quant.axis {
-        Some(_) => format!("{stored} x {}", entry.encoding.quant.scales.len()),
-        None => stored.to_string(),
-    }
+    let channels = match entry.encoding.quant.axis {
+        Some(_) => format!(" x {}", entry.encoding.quant.scales.len()),
+        None => String::new(),
+    };
+    let own = entry.limit.filter(|limit| Codes::symmetric(stored).symmetric != Some(*limit));
+    let limit = own.map_or_else(String::new, |limit| format!(" to {limit}"));
+    format!("{stored}{channels}{limit}")
 }
 
 #[cfg(test)]
@@ -173,6 +180,10 @@ mod tests {
         let x = &found.changed[0];
         assert_eq!((x.name.as_str(), x.stored.as_ref(), x.zero_point_steps), ("x", None, -3));
         assert!((x.scale_percent - 75.0).abs() < 1e-4);
+        let mut limited = left.clone();
+        limited.entries.get_mut("s.lora_A").expect("there").limit = Some(32639);
+        let limited = Difference::of(&left, &limited).changed;
+        assert_eq!(limited[0].stored, Some(("i16".to_owned(), "i16 to 32639".to_owned())));
         let weight = &found.changed[1];
         assert_eq!(weight.stored, Some(("i8 x 2".to_owned(), "i8".to_owned())));
         assert_eq!(weight.scale_percent, -50.0);

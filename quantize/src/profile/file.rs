@@ -16,7 +16,7 @@ use quad_ir::whole_file::WholeFile;
 use quad_passes::lora::expose::Form;
 use serde::{Deserialize, Serialize};
 
-use super::{Anchor, Entry, Profile, Role};
+use super::{Anchor, Entry, Profile, Role, limits};
 use crate::encoding::{Encoding, Range};
 use crate::precision::Precision;
 
@@ -144,6 +144,9 @@ struct Line {
     of: Option<String>,
     min: f32,
     max: f32,
+    /// How far from the middle codes go, where that is not what the rules ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<i32>,
 }
 
 /// A number, or one for each channel.
@@ -182,7 +185,8 @@ impl Profile {
         line(&mut text, "slots", &form_word(self.slots));
         line(&mut text, "anchor", &self.anchor);
         lines(&mut text, "floats", self.floats.iter());
-        lines(&mut text, "entries", self.entries.iter().map(|(name, entry)| (name, Line::of(entry))));
+        let entries = self.entries.iter().map(|(name, entry)| (name, Line::of(entry, &self.rules)));
+        lines(&mut text, "entries", entries);
         text
     }
 
@@ -223,7 +227,7 @@ fn hash(body: &str) -> String {
 
 impl Document {
     fn into_profile(self) -> Result<Profile, ProfileError> {
-        let entry = |(name, line): (String, Line)| match line.into_entry() {
+        let entry = |(name, line): (String, Line)| match line.into_entry(&self.rules) {
             Ok(entry) => Ok((name, entry)),
             Err(reason) => Err(ProfileError::Entry { name, reason }),
         };
@@ -246,7 +250,8 @@ impl Document {
 }
 
 impl Line {
-    fn of(entry: &Entry) -> Self {
+    /// The line of `entry` in a profile by the rules called `rules`.
+    fn of(entry: &Entry, rules: &str) -> Self {
         let quant = &entry.encoding.quant;
         let scales: Vec<f32> = quant.scales.iter().map(|scale| scale.get()).collect();
         let same = quant.zero_points.iter().all(|zero_point| *zero_point == quant.zero_points[0]);
@@ -264,10 +269,12 @@ impl Line {
             of: (quant.expressed != DType::F32).then(|| quant.expressed.to_string()),
             min: entry.range.min,
             max: entry.range.max,
+            limit: (entry.limit != limits::usual(rules, entry.role, &entry.encoding))
+                .then(|| entry.limit.unwrap_or_else(|| limits::of_all_codes(entry.encoding.stored))),
         }
     }
 
-    fn into_entry(self) -> Result<Entry, String> {
+    fn into_entry(self, rules: &str) -> Result<Entry, String> {
         let stored: DType = self.stored.parse().map_err(|error| format!("{error}"))?;
         if !stored.is_integer() {
             return Err(format!("`{stored}` is no integer type"));
@@ -291,7 +298,16 @@ impl Line {
         };
         quant.check().map_err(|error: QuantError| error.to_string())?;
         let range = Range { min: self.min, max: self.max };
-        Ok(Entry { role: self.role, encoding: Encoding { stored, quant }, range })
+        let encoding = Encoding { stored, quant };
+        let all = limits::of_all_codes(stored);
+        let limit = match self.limit {
+            None => limits::usual(rules, self.role, &encoding),
+            Some(limit) if (1..=all).contains(&limit) => (limit < all).then_some(limit),
+            Some(limit) => {
+                return Err(format!("its codes go {limit} from the middle, expected from 1 to {all}"));
+            }
+        };
+        Ok(Entry { role: self.role, encoding, range, limit })
     }
 }
 
@@ -347,11 +363,13 @@ mod tests {
             role: Role::Activation,
             encoding: Codes::asymmetric(DType::U16).per_tensor(range).expect("encodes"),
             range,
+            limit: None,
         };
         let mut weight = Entry {
             role: Role::Weight,
             encoding: Codes::symmetric(DType::I8).per_channel(1, &[range, range]).expect("encodes"),
             range,
+            limit: Some(127),
         };
         weight.encoding.quant.expressed = DType::F16;
         Profile {
@@ -395,6 +413,33 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_written_where_the_rules_ask_others() {
+        let entry = |role, codes: Codes| {
+            let range = Range::symmetric(1.0);
+            let encoding = codes.per_tensor(range).expect("encodes");
+            Entry { role, encoding, range, limit: codes.symmetric }
+        };
+        let wide = Codes::limited(DType::I16, 32639);
+        let entries = [
+            ("as the rules ask", entry(Role::Slot, wide)),
+            ("as of the type", entry(Role::Slot, Codes::symmetric(DType::I16))),
+            ("all codes", Entry { limit: None, ..entry(Role::Weight, wide) }),
+            ("zero elsewhere", entry(Role::Weight, Codes::asymmetric(DType::I8))),
+        ];
+        let entries = entries.map(|(name, entry)| (name.to_owned(), entry));
+        let mut profile = Profile { rules: "qnn".to_owned(), entries: BTreeMap::from(entries), ..sample() };
+        profile.entries.get_mut("zero elsewhere").expect("there").encoding.quant.zero_points = [3].into();
+        let text = profile.to_text();
+        let limit = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(&format!("\"{name}\""))).expect("a line");
+            line.split_once("\"limit\":").map(|(_, end)| end.trim_end_matches(['}', ',']).to_owned())
+        };
+        let found = ["as the rules ask", "as of the type", "all codes", "zero elsewhere"].map(limit);
+        assert_eq!(found, [None, Some("32767".to_owned()), Some("32768".to_owned()), None]);
+        assert_eq!(Profile::from_text(&text).expect("reads"), profile);
+    }
+
+    #[test]
     fn another_layout_is_read_and_another_number_is_not() {
         let text = sample().to_text();
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -420,6 +465,11 @@ mod tests {
         assert!(error("\"axis\":1,", "").contains("entry `w`: 2 scales need an axis"));
         assert!(error("\"rank-normalized\"", "\"round\"").contains("expected one of plain, rank-normalized"));
         assert!(error("w8a16", "w8").contains("is no precision"));
+        let limit = error("\"axis\":1,", "\"axis\":1,\"limit\":129,");
+        assert!(
+            limit.contains("entry `w`: its codes go 129 from the middle, expected from 1 to 128"),
+            "{limit}"
+        );
         assert!(error("\"method\"", "\"methods\"").contains("unknown field `methods`"));
         assert!(error("{\n\"format\"", "{\n").contains("line 2"));
     }

@@ -1,10 +1,12 @@
 //! A profile made of statistics: ranges of the anchor, by the rules of a target, in a precision.
 
+mod biases;
+mod error;
+
 use std::collections::BTreeMap;
 
 use quad_ir::dtype::DType;
 use quad_ir::graph::Graph;
-use quad_ir::types::Quant;
 use quad_passes::lora::expose::Form;
 use rayon::prelude::*;
 
@@ -14,10 +16,12 @@ use crate::encoding::{Codes, Encoding, EncodingError, Range};
 use crate::precision::{Mixed, Pattern};
 use crate::ranges::Method;
 use crate::ranges::weights::WeightMethod;
-use crate::rules::graph::{self, GraphError};
-use crate::rules::plan::{self, Bias, Constant, Plan, PlanError, Shared};
+use crate::rules::graph;
+use crate::rules::plan::{self, Constant, Plan, Shared};
 use crate::rules::{Asks, Rules, layers};
-use crate::statistics::{AdapterStatistics, Statistics, TensorStatistics, ValueStatistics};
+use crate::statistics::{AdapterStatistics, Statistics, ValueStatistics};
+
+pub use error::MakeError;
 
 /// What a profile is to be like.
 #[derive(Clone, Debug)]
@@ -62,47 +66,8 @@ pub struct Made {
     pub notes: Vec<String>,
 }
 
-/// No profile can be made.
-#[derive(Debug, thiserror::Error)]
-pub enum MakeError {
-    /// The graph in the statistics cannot be read.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// Rules, graph and precision do not go together.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// A range has no encoding.
-    #[error("`{name}`")]
-    Encoding {
-        /// The value.
-        name: String,
-        /// Why.
-        source: EncodingError,
-    },
-    /// There are no statistics of the anchor, or none at all.
-    #[error("there are no statistics of `{0}`: calibrate with the adapters that the profile is for")]
-    NoAdapter(String),
-    /// The statistics lack a value of the graph.
-    #[error(
-        "the statistics have nothing of `{0}`, which the rules ask an encoding for: calibrate again with this version"
-    )]
-    NoStatistics(String),
-    /// A slot is not what rank-normalized factors are.
-    #[error(
-        "slot `{slot}` of adapter `{adapter}` reaches {magnitude}, and factors that are normalized by rank reach 1: expose \
-         the model with `quad lora expose --form rank-normalized`, and calibrate that"
-    )]
-    NotNormalized {
-        /// The slot.
-        slot: String,
-        /// The adapter.
-        adapter: String,
-        /// Its largest magnitude.
-        magnitude: f32,
-    },
-}
-
-/// Magnitudes of the end of an island beyond which it stays a float: it is a mask, and not a number to compute with.
+/// Magnitudes of an activation, or of a constant that it meets, beyond which they stay floats: they are masks, and beside
+/// such numbers all others would be stored as 0.
 const MASK: f32 = 1e6;
 
 /// Makes a profile of `statistics`, with the encodings of `anchor`.
@@ -125,6 +90,9 @@ pub fn make_for(
         None if anchor.choice == UNIFIED && !everyone.is_empty() => everyone.clone(),
         None => return Err(MakeError::NoAdapter(anchor.choice.clone())),
     };
+    if let Some((name, _)) = statistics.adapters.iter().find(|(_, adapter)| adapter.samples.is_empty()) {
+        return Err(MakeError::NoSamples(name.clone()));
+    }
     let mut maker = Maker {
         statistics,
         options,
@@ -175,7 +143,13 @@ struct Maker<'s> {
 /// What was found for activations that share an encoding.
 enum Found {
     Encoding(Encoding, Range, bool),
-    Float(&'static str),
+    Float(String),
+}
+
+/// Why what has numbers up to `magnitude` stays a float, when it is a mask.
+fn mask(magnitude: f32) -> Option<String> {
+    let reason = || format!("a mask: it reaches {magnitude:e}, and beside that no other number has a code");
+    (magnitude > MASK).then(reason)
 }
 
 impl Maker<'_> {
@@ -186,10 +160,10 @@ impl Maker<'_> {
         for (shared, found) in activations.iter().zip(found?) {
             for member in &shared.members {
                 match &found {
-                    Found::Float(reason) => drop(self.floats.insert(member.clone(), (*reason).to_owned())),
+                    Found::Float(reason) => drop(self.floats.insert(member.clone(), reason.clone())),
                     Found::Encoding(encoding, range, _) => {
-                        let entry =
-                            Entry { role: Role::Activation, encoding: encoding.clone(), range: *range };
+                        let encoding = encoding.clone();
+                        let entry = Entry { role: Role::Activation, encoding, range: *range, limit: None };
                         self.entries.insert(member.clone(), entry);
                     }
                 }
@@ -213,10 +187,7 @@ impl Maker<'_> {
         let name = &shared.sources[0];
         let failed = |source| MakeError::Encoding { name: name.clone(), source };
         let range = |adapters: &[&AdapterStatistics]| {
-            let parts: Vec<&ValueStatistics> = adapters
-                .iter()
-                .flat_map(|adapter| shared.sources.iter().filter_map(|source| adapter.values.get(source)))
-                .collect();
+            let parts = parts(adapters, shared);
             let found = self.options.method.range(shared.codes, &parts).map_err(failed)?;
             // A value without elements was seen, and has no range: any will do.
             let empty = Range { min: 0.0, max: 0.0 };
@@ -228,8 +199,11 @@ impl Maker<'_> {
         if is_filled {
             found = range(&self.everyone)?;
         }
-        if shared.is_island_end && found.magnitude() > MASK {
-            return Ok(Found::Float("a mask: its numbers are too large to compute with"));
+        // Also what a method cuts off: without its large numbers a mask hides nothing.
+        let seen = parts(if is_filled { &self.everyone } else { &self.chosen }, shared);
+        let extremes = seen.iter().filter_map(|part| part.range()).reduce(Range::union);
+        if let Some(reason) = extremes.and_then(|extremes| mask(extremes.magnitude())) {
+            return Ok(Found::Float(reason));
         }
         let is_filled = is_filled && found.magnitude() > 0.0;
         let mut encoding = match shared.fixed {
@@ -247,18 +221,39 @@ impl Maker<'_> {
 
     fn add_weights(&mut self, weights: &BTreeMap<String, Constant>) -> Result<(), MakeError> {
         let encode = |(name, constant): (&String, &Constant)| {
-            let statistics =
-                self.statistics.weights.get(name).ok_or_else(|| MakeError::NoStatistics(name.clone()))?;
-            let found = self.options.weights.encoding(statistics, constant.axis, constant.codes);
-            let found = found.map_err(|source| MakeError::Encoding { name: name.clone(), source })?;
-            Ok(found.map(|(encoding, range)| {
-                let encoding = expressing(encoding, constant.expressed);
-                (name.clone(), Entry { role: Role::Weight, encoding, range })
-            }))
+            let reason = match self.statistics.weights.get(name) {
+                None if constant.is_factor => return Err(MakeError::NotFinite { name: name.clone() }),
+                None => Some("a constant that is not finite, which no encoding holds".to_owned()),
+                Some(statistics) => {
+                    let range = statistics.range.filter(|_| !constant.is_factor);
+                    range.and_then(|range| mask(range.magnitude()))
+                }
+            };
+            let found = match reason {
+                Some(reason) => Some(Err(reason)),
+                None => self.weight(name, constant)?.map(Ok),
+            };
+            Ok(found.map(|found| (name.clone(), found)))
         };
-        let found: Result<Vec<Option<(String, Entry)>>, MakeError> = weights.par_iter().map(encode).collect();
-        self.entries.extend(found?.into_iter().flatten());
+        let found: Result<Vec<_>, MakeError> = weights.par_iter().map(encode).collect();
+        for (name, found) in found?.into_iter().flatten() {
+            match found {
+                Ok(entry) => drop(self.entries.insert(name, entry)),
+                Err(reason) => drop(self.floats.insert(name, reason)),
+            }
+        }
         Ok(())
+    }
+
+    /// The entry of a constant; `None` for one without elements.
+    fn weight(&self, name: &str, constant: &Constant) -> Result<Option<Entry>, MakeError> {
+        let Some(statistics) = self.statistics.weights.get(name) else { return Ok(None) };
+        let found = self.options.weights.encoding(statistics, constant.axis, constant.codes);
+        let found = found.map_err(|source| MakeError::Encoding { name: name.to_owned(), source })?;
+        Ok(found.map(|(encoding, range)| {
+            let encoding = expressing(encoding, constant.expressed);
+            Entry { role: Role::Weight, encoding, range, limit: constant.codes.symmetric }
+        }))
     }
 
     fn add_slots(&mut self, slots: &BTreeMap<String, Constant>) -> Result<(), MakeError> {
@@ -282,7 +277,8 @@ impl Maker<'_> {
             let encoding = slot.codes.per_tensor(found);
             let encoding = encoding.map_err(|source| MakeError::Encoding { name: name.clone(), source })?;
             let encoding = expressing(encoding, slot.expressed);
-            self.entries.insert(name.clone(), Entry { role: Role::Slot, encoding, range: found });
+            let limit = slot.codes.symmetric;
+            self.entries.insert(name.clone(), Entry { role: Role::Slot, encoding, range: found, limit });
         }
         self.note_filled(filled, "slots");
         Ok(())
@@ -338,46 +334,15 @@ impl Maker<'_> {
         }
         Ok(())
     }
-
-    /// Biases: the product of both scales. One that the stored type cannot hold, or that is added to floats, stays a float.
-    fn add_biases(&mut self, biases: &BTreeMap<String, Bias>) {
-        for (name, bias) in biases {
-            let (Some(x), Some(w)) = (self.entries.get(&bias.x), self.entries.get(&bias.w)) else { continue };
-            let Some(statistics) = self.statistics.weights.get(name) else { continue };
-            if let Some(entry) = bias_entry(bias, &x.encoding, &w.encoding, statistics) {
-                self.entries.insert(name.clone(), entry);
-            } else {
-                let reason = format!("a bias that {} codes of the products' scale do not reach", bias.stored);
-                self.floats.insert(name.clone(), reason);
-            }
-        }
-    }
 }
 
-/// The entry of a bias beside `x` and `w`; `None` where it does not fit.
-fn bias_entry(bias: &Bias, x: &Encoding, w: &Encoding, statistics: &TensorStatistics) -> Option<Entry> {
-    let range = statistics.range?;
-    let (x_scale, _) = x.parameters().next()?;
-    let scales: Vec<f32> = w.parameters().map(|(scale, _)| x_scale * scale).collect();
-    let largest = bias.stored.integer_range()?.1 as f64;
-    let channels = statistics.axes.first()?;
-    let fits = |(channel, range): (usize, &Range)| {
-        let scale = scales[if scales.len() == 1 { 0 } else { channel }];
-        scale.is_normal() && f64::from(range.magnitude()) / f64::from(scale) < largest
+/// The statistics of the values in `adapters` whose numbers those of `shared` are.
+fn parts<'s>(adapters: &[&'s AdapterStatistics], shared: &Shared) -> Vec<&'s ValueStatistics> {
+    let of = |adapter: &&'s AdapterStatistics| {
+        let values = &adapter.values;
+        shared.sources.iter().filter_map(move |source| values.get(source)).collect::<Vec<_>>()
     };
-    let matches = scales.len() == 1 || scales.len() == channels.len();
-    if !matches || !channels.iter().enumerate().all(fits) {
-        return None;
-    }
-    let quant = Quant {
-        axis: (scales.len() > 1).then_some(0),
-        block: None,
-        zero_points: vec![0; scales.len()].into(),
-        scales: scales.into_iter().map(Into::into).collect(),
-        expressed: bias.expressed,
-    };
-    quant.check().ok()?;
-    Some(Entry { role: Role::Bias, encoding: Encoding { stored: bias.stored, quant }, range })
+    adapters.iter().flat_map(of).collect()
 }
 
 fn expressing(mut encoding: Encoding, expressed: DType) -> Encoding {
@@ -406,3 +371,6 @@ fn with_nonzero_zero_point(
     let scale = if scale > 0.0 { scale.max(f32::MIN_POSITIVE) } else { 1.0 };
     Ok(Encoding::per_tensor(DType::I8, scale, zero_point)?)
 }
+
+#[cfg(test)]
+mod tests;

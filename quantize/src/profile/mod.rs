@@ -6,6 +6,7 @@
 pub mod anchor;
 pub mod diff;
 pub mod file;
+pub(crate) mod limits;
 pub mod make;
 pub mod scores;
 
@@ -79,6 +80,9 @@ pub struct Entry {
     pub encoding: Encoding,
     /// The real numbers that the encoding was made for, over all channels: not those that its codes reach.
     pub range: Range,
+    /// How far from the middle the codes of a weight or slot go: larger numbers are cut off there. `None` for all codes of
+    /// the type.
+    pub limit: Option<i32>,
 }
 
 impl Profile {

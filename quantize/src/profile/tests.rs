@@ -49,7 +49,7 @@ const GRAPH: &str = r#"graph @main(%x: f32[1, 2, 2, 2], %t: i64[1], %s.lora_A: f
 }
 "#;
 
-fn range(min: f32, max: f32) -> Range {
+pub(super) fn range(min: f32, max: f32) -> Range {
     Range { min, max }
 }
 
@@ -76,10 +76,15 @@ fn tensor(sizes: &[u64], range: Range) -> TensorStatistics {
 
 /// Statistics of [`GRAPH`]: everything from -1 to 1 but for what `of` says.
 pub(crate) fn statistics(of: &[(&str, &[(&str, Range)])]) -> Statistics {
-    let graph = graph::read(GRAPH).expect("a graph");
+    statistics_of(GRAPH, of)
+}
+
+/// As [`statistics`], of the graph that `text` prints.
+pub(crate) fn statistics_of(text: &str, of: &[(&str, &[(&str, Range)])]) -> Statistics {
+    let graph = graph::read(text).expect("a graph");
     let unit = range(-1.0, 1.0);
     let mut statistics = Statistics {
-        model: Model { digest: "d".to_owned(), pipeline: "none".to_owned(), text: GRAPH.to_owned() },
+        model: Model { digest: "d".to_owned(), pipeline: "none".to_owned(), text: text.to_owned() },
         weights: BTreeMap::new(),
         adapters: BTreeMap::new(),
     };
@@ -113,7 +118,7 @@ pub(crate) fn statistics(of: &[(&str, &[(&str, Range)])]) -> Statistics {
     statistics
 }
 
-fn options(rules: &str, precision: &str) -> Options {
+pub(super) fn options(rules: &str, precision: &str) -> Options {
     let precision: Precision = precision.parse().expect("a precision");
     Options::new(Rules::preset(rules).expect("a preset"), Mixed::uniform(precision))
 }
@@ -122,11 +127,11 @@ pub(crate) fn anchor(choice: &str) -> Anchor {
     Anchor { choice: choice.to_owned(), ..Anchor::default() }
 }
 
-fn made(statistics: &Statistics, choice: &str, options: &Options) -> Made {
+pub(super) fn made(statistics: &Statistics, choice: &str, options: &Options) -> Made {
     make(statistics, &anchor(choice), options).expect("a profile")
 }
 
-fn stored(profile: &Profile, name: &str) -> (DType, f32, i32) {
+pub(super) fn stored(profile: &Profile, name: &str) -> (DType, f32, i32) {
     let Entry { encoding, .. } = &profile.entries[name];
     let (scale, zero_point) = encoding.parameters().next().expect("a scale");
     (encoding.stored, scale, zero_point)

@@ -18,7 +18,7 @@ pub mod weights;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::encoding::{Codes, EncodingError, Range};
+use crate::encoding::{Beyond, Codes, EncodingError, Range};
 use crate::statistics::ValueStatistics;
 use crate::statistics::histogram::Histogram;
 
@@ -95,7 +95,7 @@ impl Method {
             Self::MinMax => all,
             Self::Percentile(percent) => percentile(&merged(parts), all, percent),
             Self::Entropy => entropy::range(&merged(parts), all, codes)?,
-            Self::Mse => mse::range(&merged(parts), all, codes)?,
+            Self::Mse => mse::range(&merged(parts), all, codes, Beyond::Type)?,
             Self::MovingAverage(decay) => parts
                 .iter()
                 .filter_map(|part| moving_average(part, decay))
@@ -117,8 +117,9 @@ fn merged(parts: &[&ValueStatistics]) -> Histogram {
 
 /// The range without `(100 - percent) / 2` percent of the numbers on either side, up to the ends of bins.
 fn percentile(histogram: &Histogram, all: Range, percent: f64) -> Range {
-    // So many numbers may be cut off on one side.
-    let cut = (histogram.count() as f64 * (100.0 - percent) / 200.0).floor();
+    // So many numbers may be cut off on one side. A percentage is the nearest `f64` of what was written: by what it may be
+    // off, a number that comes out whole must not end up below.
+    let cut = (histogram.count() as f64 * (100.0 - percent + 100.0 * f64::EPSILON) / 200.0).floor();
     let first_kept = |bins: &mut dyn Iterator<Item = Range>, counts: &mut dyn Iterator<Item = u64>| {
         let mut passed = 0.0;
         bins.zip(counts).find(|(_, count)| {
@@ -180,10 +181,9 @@ pub(crate) mod testing {
     }
 
     /// The mean squared error of `numbers`, stored with `codes` made for `range`.
-    pub(crate) fn mean_squared_error(numbers: &[f32], codes: Codes, range: Range) -> f64 {
-        let encoding = codes.per_tensor(range).expect("encodes");
-        let (scale, zero_point) = encoding.parameters().next().expect("one");
-        let (least, largest) = encoding.stored.integer_range().expect("an integer");
+    pub(crate) fn mean_squared_error(numbers: &[f32], codes: Codes, range: Range, beyond: Beyond) -> f64 {
+        let (scale, zero_point) = codes.parameters(range).expect("encodes");
+        let (least, largest) = codes.stored_ends(beyond).expect("codes");
         let squared = numbers.iter().map(|x| {
             let code = (f64::from(*x) / f64::from(scale)).round_ties_even() + f64::from(zero_point);
             let code = code.clamp(least as f64, largest as f64);
@@ -237,9 +237,10 @@ mod tests {
         let parts = [&parts[0], &parts[1]];
         let all = parts.iter().filter_map(|part| part.range()).reduce(Range::union).expect("seen");
         numbers.sort_by(f32::total_cmp);
-        for percent in [100.0, 99.99, 99.9, 99.0, 90.0, 60.0] {
+        for (percent, cut) in
+            [("100", 0), ("99.99", 1), ("99.9", 10), ("99", 100), ("90", 1_000), ("60", 4_000), ("99.995", 0)]
+        {
             let found = range(&format!("percentile={percent}"), &parts);
-            let cut = (20_000.0 * (100.0 - percent) / 200.0) as usize;
             let (low, high) = (numbers[cut], numbers[numbers.len() - 1 - cut]);
             // The ends of the bins that these two are in, or the extremes.
             let ends = |x: f32| crate::statistics::histogram::Bin::of(x).range();

@@ -6,7 +6,7 @@
 //! A bin that spans several steps has the error of evenly spread numbers, `s * s / 12`. Of a narrower one, or one that is cut
 //! off, a few evenly spread numbers stand for all.
 
-use crate::encoding::{Codes, EncodingError, Range};
+use crate::encoding::{Beyond, Codes, EncodingError, Range};
 use crate::statistics::histogram::Histogram;
 
 /// How many sizes are tried of an end.
@@ -16,8 +16,14 @@ const POINTS: u32 = 4;
 /// Steps across a bin beyond which its numbers are evenly spread over them.
 const WIDE: f64 = 8.0;
 
-/// The range within `all`, that of the numbers in `histogram`, with the least error.
-pub fn range(histogram: &Histogram, all: Range, codes: Codes) -> Result<Range, EncodingError> {
+/// The range within `all`, that of the numbers in `histogram`, with the least error where what is out of range is stored
+/// as `beyond` says.
+pub fn range(
+    histogram: &Histogram,
+    all: Range,
+    codes: Codes,
+    beyond: Beyond,
+) -> Result<Range, EncodingError> {
     let all = all.with_zero();
     let part = |end: f32, step: u32| (f64::from(end) * f64::from(step) / f64::from(STEPS)) as f32;
     let together = |step| match codes.symmetric {
@@ -25,8 +31,11 @@ pub fn range(histogram: &Histogram, all: Range, codes: Codes) -> Result<Range, E
         None => Range { min: part(all.min, step), max: part(all.max, step) },
     };
     let sizes = || (1..=STEPS).rev();
-    let consider = |best, range| better(histogram, all, codes, best, range);
-    let mut best = (error(histogram, all, codes, all)?, all);
+    let consider = |best: (f64, Range), range| {
+        let error = error(histogram, all, (codes, beyond), range)?;
+        Ok::<_, EncodingError>(if error < best.0 { (error, range) } else { best })
+    };
+    let mut best = (error(histogram, all, (codes, beyond), all)?, all);
     best = sizes().map(together).try_fold(best, consider)?;
     if codes.symmetric.is_some() {
         return Ok(best.1);
@@ -40,29 +49,22 @@ pub fn range(histogram: &Histogram, all: Range, codes: Codes) -> Result<Range, E
     Ok(best.1)
 }
 
-/// `range` where it has less error than the `best` so far.
-fn better(
-    histogram: &Histogram,
-    all: Range,
-    codes: Codes,
-    best: (f64, Range),
-    range: Range,
-) -> Result<(f64, Range), EncodingError> {
-    let error = error(histogram, all, codes, range)?;
-    Ok(if error < best.0 { (error, range) } else { best })
-}
-
 /// `all` without what is further than `magnitude` from 0.
 pub(crate) fn clipped(all: Range, magnitude: f32) -> Range {
     Range { min: all.min.max(-magnitude), max: all.max.min(magnitude) }
 }
 
-/// The sum of squared errors of the numbers in `histogram`, which are all within `all`, stored with `codes` made for `range`.
-pub fn error(histogram: &Histogram, all: Range, codes: Codes, range: Range) -> Result<f64, EncodingError> {
+/// The sum of squared errors of the numbers in `histogram`, which are all within `all`, stored with `codes` made for `range`,
+/// those out of it as said.
+pub fn error(
+    histogram: &Histogram,
+    all: Range,
+    (codes, beyond): (Codes, Beyond),
+    range: Range,
+) -> Result<f64, EncodingError> {
     let (scale, zero_point) = codes.parameters(range)?;
     let (scale, zero_point) = (f64::from(scale), f64::from(zero_point));
-    let (least, largest) = codes.stored.integer_range().ok_or(EncodingError::Stored(codes.stored))?;
-    // What is out of range is stored as the last code of the type, also where a symmetric range ends before it.
+    let (least, largest) = codes.stored_ends(beyond)?;
     let (least, largest) = (least as f64, largest as f64);
     let (low, high) = (scale * (least - zero_point), scale * (largest - zero_point));
     let squared = |x: f64| {
@@ -98,14 +100,18 @@ mod tests {
         let numbers = drawn(3, 50_000);
         let statistics = statistics(&[&numbers]);
         let all = statistics.range().expect("seen");
-        for codes in
-            [Codes::asymmetric(DType::U8), Codes::symmetric(DType::I4), Codes::asymmetric(DType::I16)]
-        {
+        for (codes, beyond) in [
+            (Codes::asymmetric(DType::U8), Beyond::Type),
+            (Codes::symmetric(DType::I4), Beyond::Type),
+            (Codes::symmetric(DType::I4), Beyond::Limit),
+            (Codes::limited(DType::I8, 100), Beyond::Limit),
+            (Codes::asymmetric(DType::I16), Beyond::Limit),
+        ] {
             for part in [1.0, 0.6, 0.2] {
                 let range = Range { min: all.min * part, max: all.max * part };
-                let found =
-                    error(&statistics.histogram, all, codes, range).expect("encodes") / numbers.len() as f64;
-                let expected = mean_squared_error(&numbers, codes, range);
+                let found = error(&statistics.histogram, all, (codes, beyond), range).expect("encodes");
+                let found = found / numbers.len() as f64;
+                let expected = mean_squared_error(&numbers, codes, range, beyond);
                 assert!((found / expected - 1.0).abs() < 0.02, "{codes:?} {part}: {found} and {expected}");
             }
         }
@@ -118,16 +124,31 @@ mod tests {
         let all = statistics.range().expect("seen").with_zero();
         for codes in [Codes::asymmetric(DType::U8), Codes::symmetric(DType::I8), Codes::symmetric(DType::I4)]
         {
-            let found = range(&statistics.histogram, all, codes).expect("encodes");
-            let found = mean_squared_error(&numbers, codes, found);
+            let found = range(&statistics.histogram, all, codes, Beyond::Type).expect("encodes");
+            let error = |range| mean_squared_error(&numbers, codes, range, Beyond::Type);
+            let found = error(found);
             let parts = || (1..=16).map(|step| step as f32 / 16.0);
             let every = parts()
                 .flat_map(|low| parts().map(move |high| Range { min: all.min * low, max: all.max * high }));
-            let best =
-                every.map(|range| mean_squared_error(&numbers, codes, range)).fold(f64::INFINITY, f64::min);
+            let best = every.map(error).fold(f64::INFINITY, f64::min);
             assert!(found <= best * 1.03, "{codes:?}: {found}, while {best} is possible");
-            assert!(found < mean_squared_error(&numbers, codes, all), "shrinking helps these numbers");
+            assert!(found < error(all), "shrinking helps these numbers");
         }
+    }
+
+    #[test]
+    fn a_limited_code_is_not_counted_on() {
+        // With a code for -8 steps the scale of 7/8 would lose nothing of these.
+        let numbers: Vec<f32> = (0..70i16).map(|at| f32::from(at % 9 - 8)).collect();
+        let statistics = statistics(&[&numbers]);
+        let (all, codes) = (statistics.range().expect("seen"), Codes::symmetric(DType::I4));
+        let error = |magnitude: f32, beyond| {
+            error(&statistics.histogram, all, (codes, beyond), Range::symmetric(magnitude)).expect("encodes")
+        };
+        assert!(error(7.0, Beyond::Type) < error(8.0, Beyond::Type));
+        assert!(error(7.0, Beyond::Limit) > error(8.0, Beyond::Limit));
+        let least = |beyond| range(&statistics.histogram, all, codes, beyond).expect("encodes").min;
+        assert!(least(Beyond::Limit) < least(Beyond::Type));
     }
 
     #[test]
@@ -136,6 +157,7 @@ mod tests {
         let numbers: Vec<f32> = (0..1000).map(|index| index as f32 / 1000.0).collect();
         let statistics = statistics(&[&numbers]);
         let all = statistics.range().expect("seen");
-        assert_eq!(range(&statistics.histogram, all, Codes::asymmetric(DType::U16)), Ok(all));
+        let codes = Codes::asymmetric(DType::U16);
+        assert_eq!(range(&statistics.histogram, all, codes, Beyond::Type), Ok(all));
     }
 }

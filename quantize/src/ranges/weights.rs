@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::mse;
-use crate::encoding::{Codes, Encoding, EncodingError, Range};
+use crate::encoding::{Beyond, Codes, Encoding, EncodingError, Range};
 use crate::statistics::TensorStatistics;
 use crate::statistics::histogram::{Bin, Histogram};
 
@@ -74,7 +74,9 @@ impl WeightMethod {
                 codes.per_channel(axis, &shrunk(&statistics.histogram, ranges, codes)?)?
             }
             Some((axis, ranges)) => codes.per_channel(axis, ranges)?,
-            None if self.shrink => codes.per_tensor(mse::range(&statistics.histogram, all, codes)?)?,
+            None if self.shrink => {
+                codes.per_tensor(mse::range(&statistics.histogram, all, codes, Beyond::Limit)?)?
+            }
             None => codes.per_tensor(all)?,
         };
         Ok(Some((encoding, all)))
@@ -92,7 +94,7 @@ fn shrunk(histogram: &Histogram, ranges: &[Range], codes: Codes) -> Result<Vec<R
             *part
         } else {
             let end = bin.range().max;
-            let found = mse::range(&within(histogram, end), Range::symmetric(end), codes)?;
+            let found = mse::range(&within(histogram, end), Range::symmetric(end), codes, Beyond::Limit)?;
             let part = if end > 0.0 { found.magnitude() / end } else { 1.0 };
             known.insert(bin.code(), part);
             part
@@ -128,6 +130,11 @@ mod tests {
         (channels, statistics)
     }
 
+    /// The error of `numbers` stored as weights are, with codes up to `end`.
+    fn stored(numbers: &[f32], codes: Codes, end: f32) -> f64 {
+        mean_squared_error(numbers, codes, Range::symmetric(end), Beyond::Limit)
+    }
+
     fn error(method: &str, codes: Codes) -> f64 {
         let (channels, statistics) = channels();
         let method: WeightMethod = method.parse().expect("a method");
@@ -136,9 +143,7 @@ mod tests {
         assert_eq!(scales.len(), if method.per_channel { 2 } else { 1 });
         let limit = codes.symmetric.expect("symmetric") as f32;
         let errors = channels.iter().zip(scales.iter().cycle());
-        errors
-            .map(|(numbers, scale)| mean_squared_error(numbers, codes, Range::symmetric(scale * limit)))
-            .sum()
+        errors.map(|(numbers, scale)| stored(numbers, codes, scale * limit)).sum()
     }
 
     #[test]
@@ -179,9 +184,7 @@ mod tests {
             .iter()
             .map(|numbers| {
                 let end = numbers.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
-                let tried = (1..=64).map(|step| {
-                    mean_squared_error(numbers, codes, Range::symmetric(end * step as f32 / 64.0))
-                });
+                let tried = (1..=64).map(|step| stored(numbers, codes, end * step as f32 / 64.0));
                 tried.fold(f64::INFINITY, f64::min)
             })
             .sum();

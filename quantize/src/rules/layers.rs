@@ -22,6 +22,13 @@ pub struct Factor<'g> {
     pub axis: Option<u8>,
 }
 
+impl Factor<'_> {
+    /// Whether the constant or slot is the first factor of a product: its channels are rows of the result.
+    pub fn is_first(&self) -> bool {
+        self.node.operands().next().flatten().is_some_and(|first| first.id() == self.w.id())
+    }
+}
+
 /// The constant or slot that `node` multiplies with an activation, when it is a layer.
 pub fn factor<'g>(node: NodeRef<'g>, flow: &Dataflow) -> Option<Factor<'g>> {
     let mut operands = node.operands().flatten();
@@ -72,13 +79,18 @@ pub fn second_operands<'g>(node: NodeRef<'g>, flow: &Dataflow) -> Vec<ValueRef<'
     places.iter().filter_map(|place| operands.get(*place).copied().flatten()).filter(is_run).collect()
 }
 
-/// The bias of the layer `node`: a constant that is added to products as they are.
+/// The operand of a layer that is added to its products.
+pub const BIAS: usize = 2;
+
+/// The bias of the layer `node`: a constant that is added to products as they are, a number to each output channel.
 pub fn bias<'g>(node: NodeRef<'g>, flow: &Dataflow) -> Option<ValueRef<'g>> {
     // A gemm may scale its products and what it adds; then no integer is both.
     let plain = node.is::<Gemm>().is_none_or(|op| op.alpha.get() == 1.0 && op.beta.get() == 1.0);
     let is_layer = matches!(node.op().kind(), OpKind::Conv | OpKind::ConvTranspose | OpKind::Gemm);
-    let bias = node.operands().nth(2).flatten().filter(|_| plain && is_layer)?;
-    (flow.depends(bias) == Depends::Nothing && bias.ty().rank() == 1).then_some(bias)
+    let bias = node.operands().nth(BIAS).flatten().filter(|_| plain && is_layer)?;
+    // It lies along columns, and the output channels of a first factor are rows.
+    let along_channels = !factor(node, flow)?.is_first();
+    (along_channels && flow.depends(bias) == Depends::Nothing && bias.ty().rank() == 1).then_some(bias)
 }
 
 /// The slots of each site, and the constants of the layers beside them, by name.

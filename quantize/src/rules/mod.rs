@@ -61,6 +61,8 @@ bitflags::bitflags! {
         const ISLAND_ENDS = 1 << 3;
         /// An encoding of signed 8-bit activations must not have its zero point at 0.
         const NONZERO_ZERO_POINTS = 1 << 4;
+        /// A constant that is the first factor of a product has one scale: scales may differ along columns alone.
+        const SECOND_CHANNELS = 1 << 5;
     }
 }
 
@@ -139,3 +141,6 @@ impl fmt::Display for Rules {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

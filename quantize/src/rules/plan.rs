@@ -1,5 +1,7 @@
 //! The rules applied to a graph: which values get an encoding, with which codes, and which of them the same.
 
+mod biases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use quad_ir::dtype::DType;
@@ -54,8 +56,6 @@ pub struct Shared {
     pub codes: Codes,
     /// The encoding that an operation determines.
     pub fixed: Option<Fixed>,
-    /// Whether the range says nothing where it is huge, as in masks.
-    pub is_island_end: bool,
     /// The floating-point type of the real numbers.
     pub expressed: DType,
 }
@@ -67,6 +67,8 @@ pub struct Constant {
     pub codes: Codes,
     /// The axis along which scales may differ.
     pub axis: Option<u8>,
+    /// Whether it is a factor of a layer, or else an operand of something that computes element by element.
+    pub is_factor: bool,
     /// The floating-point type of the real numbers.
     pub expressed: DType,
 }
@@ -292,7 +294,6 @@ impl<'g> Planner<'g> {
             sources: sources.iter().map(|value| name(*value).to_owned()).collect(),
             codes: second.filter(|_| is_second && fixed.is_none()).unwrap_or(codes),
             fixed,
-            is_island_end: members.iter().any(|value| self.flow.is_island(*value)),
             expressed: members[0].ty().dtype,
         })
     }
@@ -322,7 +323,10 @@ impl<'g> Planner<'g> {
                     .rules
                     .weight(bits)
                     .ok_or_else(|| self.no_bits(factor.w, "weights", self.rules.weights, bits))?;
-                self.add_constant(factor.w, codes, factor.axis);
+                let is_taken = !(factor.is_first() && self.rules.asks.contains(Asks::SECOND_CHANNELS));
+                let axis = factor.axis.filter(|_| is_taken);
+                let expressed = factor.w.ty().dtype;
+                self.add_constant(factor.w, Constant { codes, axis, is_factor: true, expressed });
             } else if self.rules.asks.contains(Asks::CONSTANTS) && meets_constants(node) {
                 self.plan_operands(node)?;
             }
@@ -343,19 +347,20 @@ impl<'g> Planner<'g> {
                 .rules
                 .activation(bits)
                 .ok_or_else(|| self.no_bits(constant, "activations", self.rules.activations, bits))?;
-            self.add_constant(constant, codes, None);
+            let expressed = constant.ty().dtype;
+            self.add_constant(constant, Constant { codes, axis: None, is_factor: false, expressed });
         }
         Ok(())
     }
 
     /// Adds a constant, or makes what is known of it such that it suits another reader, too.
-    fn add_constant(&mut self, value: ValueRef<'g>, codes: Codes, axis: Option<u8>) {
-        let expressed = value.ty().dtype;
-        let constant =
-            self.plan.weights.entry(name(value).to_owned()).or_insert(Constant { codes, axis, expressed });
+    fn add_constant(&mut self, value: ValueRef<'g>, wanted: Constant) {
+        let Constant { codes, axis, is_factor, .. } = wanted;
+        let constant = self.plan.weights.entry(name(value).to_owned()).or_insert(wanted);
         if constant.axis != axis {
             constant.axis = None;
         }
+        constant.is_factor |= is_factor;
         if constant.codes.stored.bits() < codes.stored.bits() {
             constant.codes = codes;
         }
@@ -375,8 +380,8 @@ impl<'g> Planner<'g> {
                 self.plan.floats.insert(name(slot).to_owned(), reason);
                 continue;
             }
-            let readers: BTreeSet<Option<&str>> = slot.readers().map(|(reader, _)| path(reader)).collect();
-            let precision = self.mixed.of(name(slot), readers.into_iter().next().flatten());
+            let modules: BTreeSet<&str> = slot.readers().filter_map(|(reader, _)| path(reader)).collect();
+            let precision = self.mixed.of(name(slot), modules.first().copied());
             let codes = if let Some(factors) = in_layers.get(&slot.id()) {
                 self.slot_codes(factors, precision.slots)
                     .ok_or_else(|| self.no_bits(slot, "slots", self.rules.slots, precision.slots))?
@@ -389,8 +394,9 @@ impl<'g> Planner<'g> {
                 // Adapters differ in sign: the range is one for all of them.
                 if codes.symmetric.is_some() { codes } else { Codes::symmetric(codes.stored) }
             };
-            let expressed = slot.ty().dtype;
-            self.plan.slots.insert(name(slot).to_owned(), Constant { codes, axis: None, expressed });
+            let (expressed, is_factor) = (slot.ty().dtype, in_layers.contains_key(&slot.id()));
+            let constant = Constant { codes, axis: None, is_factor, expressed };
+            self.plan.slots.insert(name(slot).to_owned(), constant);
         }
         Ok(())
     }
@@ -415,31 +421,6 @@ impl<'g> Planner<'g> {
             .iter()
             .find(|shared| shared.members.iter().any(|member| member == name))
             .map(|shared| shared.codes)
-    }
-
-    /// Biases of layers whose operands have encodings. One that several layers add has none, unless they multiply the same.
-    fn plan_biases(&mut self) {
-        let mut shared = BTreeSet::new();
-        for node in self.nodes.clone() {
-            let Some(bias) = layers::bias(node, &self.flow).filter(|bias| is_constant(*bias)) else {
-                continue;
-            };
-            let Some(factor) = layers::factor(node, &self.flow) else { continue };
-            let (x, w) = (name(factor.x).to_owned(), name(factor.w).to_owned());
-            let codes = self.activation_codes(&x);
-            let Some(stored) = codes.and_then(|codes| self.rules.bias(codes.stored.bits())) else { continue };
-            let planned = Bias { stored, x, w, expressed: bias.ty().dtype };
-            match self.plan.biases.get(name(bias)) {
-                Some(other) if *other != planned => drop(shared.insert(name(bias).to_owned())),
-                _ => drop(self.plan.biases.insert(name(bias).to_owned(), planned)),
-            }
-        }
-        for bias in shared {
-            self.plan.biases.remove(&bias);
-            self.plan
-                .floats
-                .insert(bias, "a bias of several layers, which would need several scales".to_owned());
-        }
     }
 }
 

@@ -57,7 +57,11 @@ const SYMMETRIC_WEIGHTS: &[Codes] =
     &[symmetric(DType::I4, 7), symmetric(DType::I8, 127), symmetric(DType::I16, 32767)];
 
 /// What machines ask that compute with integers throughout.
-const INTEGERS: Asks = Asks::CONCAT.union(Asks::FUSED_CLAMPS).union(Asks::CONSTANTS).union(Asks::ISLAND_ENDS);
+const INTEGERS: Asks = Asks::CONCAT
+    .union(Asks::FUSED_CLAMPS)
+    .union(Asks::CONSTANTS)
+    .union(Asks::ISLAND_ENDS)
+    .union(Asks::SECOND_CHANNELS);
 
 /// The rule that results are compared with: what an integer machine without peculiarities does.
 const REFERENCE: Rules = Rules {
@@ -126,6 +130,10 @@ const LITERT_STATED: &[Stated] = &[
     ),
     stated("biases have 32 bits; beside activations of 16 bits 64", "sums of 16x8 products overflow 32 bits"),
     stated("constants that meet activations are stored like these", "kernels take operands of one type"),
+    stated(
+        "a constant that is the first factor of a product has one scale",
+        "kernels take it as an activation",
+    ),
 ];
 
 const LITERT: Rules = Rules {
@@ -204,6 +212,10 @@ const QNN: Rules = Rules {
         stated(
             "constants that meet activations are stored like these",
             "HTP: operands of elementwise operations have one type",
+        ),
+        stated(
+            "a constant that is the first factor of a product has one scale",
+            "choice: such scales were not tried on the simulator",
         ),
     ],
 };

@@ -1,8 +1,10 @@
 //! Values that must share an encoding, found by union and find.
 
 use quad_ir::graph::{NodeRef, ValueId, ValueRef};
-use quad_ir::ops::resize::Interpolation;
-use quad_ir::ops::{Concat, OpKind, Resize};
+use quad_ir::ops::pad::PadMode;
+use quad_ir::ops::resize::{Coordinates, Interpolation};
+use quad_ir::ops::{Concat, OpKind, Pad, Resize};
+use quad_passes::pattern::uniform;
 use rustc_hash::FxHashMap;
 
 use super::islands::is_real;
@@ -51,9 +53,17 @@ pub fn is_concat(node: NodeRef<'_>) -> bool {
     node.is::<Concat>().is_some()
 }
 
-/// Whether `node`, of a kind that moves elements, does not compute any: a resize may interpolate.
+/// Whether `node`, of a kind that moves elements, makes none of its own but zeros, which every encoding has: a resize may
+/// interpolate, and both it and a pad may put a number where there is no element.
 fn moves_only(node: NodeRef<'_>) -> bool {
-    node.is::<Resize>().is_none_or(|resize| resize.mode == Interpolation::Nearest)
+    if let Some(resize) = node.is::<Resize>() {
+        let is_inside = resize.coordinate_transformation_mode != Coordinates::TfCropAndResize;
+        let adds_none = is_inside || resize.extrapolation_value.get() == 0.0;
+        return resize.mode == Interpolation::Nearest && adds_none;
+    }
+    let repeats = |pad: &Pad| pad.mode != PadMode::Constant;
+    let adds_zeros = || node.operand("value").is_none_or(|value| uniform(value) == Some(0.0));
+    node.is::<Pad>().is_none_or(|pad| repeats(pad) || adds_zeros())
 }
 
 /// The result of a layer that `node`, a `relu` or `clip`, alone reads, so that both are one operation on a target.

@@ -148,6 +148,12 @@ fn report(statistics: &Statistics, path: &Path) -> Result<Outcome, Failure> {
             counted(values, "value")
         )?;
     }
+    for (name, _) in statistics.adapters.iter().filter(|(_, adapter)| adapter.samples.is_empty()) {
+        output::warning(&format!(
+            "`{name}` was run on no sample, so that these statistics make no profile: --shard I/N has none where I is larger \
+             than the number of samples; merge the parts that have some with `quad calibrate --merge`"
+        ));
+    }
     writeln!(out, "written to {}", path.display())?;
     Ok(Outcome::Done)
 }

@@ -81,7 +81,7 @@ fn entries(profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let mut table = Table::new(&[left, left, left, Align::Right, Align::Right, Align::Right, Align::Right]);
     table.row(["value", "role", "stored", "scale", "zero point", "min", "max"]);
     for (name, entry) in &profile.entries {
-        let Entry { role, encoding, range } = entry;
+        let Entry { role, encoding, range, limit: _ } = entry;
         let largest = encoding.parameters().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, 0));
         table.row([
             name.clone(),
