@@ -2,7 +2,8 @@
 //!
 //! Written `per-channel` or `per-tensor`, with `-mse` behind it for scales that are shrunk where that lessens the mean
 //! squared error, which pays with 4 bits. Statistics count the elements of whole tensors only, so that a channel is taken
-//! to be spread as those elements of its tensor are that lie within the extremes of the channel.
+//! to be spread as those elements of its tensor are that lie within the extremes of the channel, but for one that is at the
+//! extreme: with few elements in a channel, and codes enough, that one costs more than all others gain.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,6 +86,7 @@ impl WeightMethod {
 
 /// The ranges of channels, each shrunk to where its elements are stored with the least error.
 fn shrunk(histogram: &Histogram, ranges: &[Range], codes: Codes) -> Result<Vec<Range>, EncodingError> {
+    let elements = histogram.count() / (ranges.len() as u64).max(1);
     // Channels that end in the same bin are spread alike: their search is done once.
     let mut known: BTreeMap<u16, f32> = BTreeMap::new();
     let shrunk = ranges.iter().map(|range| {
@@ -94,7 +96,12 @@ fn shrunk(histogram: &Histogram, ranges: &[Range], codes: Codes) -> Result<Vec<R
             *part
         } else {
             let end = bin.range().max;
-            let found = mse::range(&within(histogram, end), Range::symmetric(end), codes, Beyond::Limit)?;
+            let found = mse::range(
+                &of_channel(histogram, bin, elements),
+                Range::symmetric(end),
+                codes,
+                Beyond::Limit,
+            )?;
             let part = if end > 0.0 { found.magnitude() / end } else { 1.0 };
             known.insert(bin.code(), part);
             part
@@ -104,10 +111,16 @@ fn shrunk(histogram: &Histogram, ranges: &[Range], codes: Codes) -> Result<Vec<R
     shrunk.collect()
 }
 
-/// The bins of `histogram` up to `end` from 0.
-fn within(histogram: &Histogram, end: f32) -> Histogram {
-    let bins = histogram.bins().iter().filter(|(bin, _)| bin.range().magnitude() <= end);
-    Histogram::from_bins(bins.copied().collect()).unwrap_or_default()
+/// How a channel of so many `elements` that ends in `last` is spread: as the numbers in `histogram` up to there, with one more at
+/// the end for each channel that they would make.
+fn of_channel(histogram: &Histogram, last: Bin, elements: u64) -> Histogram {
+    let end = last.range().max;
+    let within = histogram.bins().iter().filter(|(bin, _)| bin.range().magnitude() <= end);
+    let mut bins: BTreeMap<u16, (Bin, u64)> = within.map(|entry| (entry.0.code(), *entry)).collect();
+    let count: u64 = bins.values().map(|(_, count)| count).sum();
+    let channels = count.div_ceil(elements.saturating_sub(1).max(1));
+    bins.entry(last.code()).or_insert((last, 0)).1 += channels.max(1);
+    Histogram::from_bins(bins.into_values().collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -189,5 +202,32 @@ mod tests {
             })
             .sum();
         assert!(channel_mse < best * 1.5, "{channel_mse}, while {best} is possible");
+    }
+
+    #[test]
+    fn shrinking_costs_nothing_where_codes_suffice() {
+        // Channels of few elements, no two alike.
+        let channels: Vec<Vec<f32>> = (0..40u16)
+            .map(|at| {
+                drawn(100 + u64::from(at), 96).iter().map(|x| x * (1.0 + f32::from(at) / 8.0)).collect()
+            })
+            .collect();
+        let ranges =
+            channels.iter().map(|numbers| statistics(&[numbers]).range().expect("numbers")).collect();
+        let all = statistics(&[&channels.concat()]);
+        let of_tensor = TensorStatistics { axes: vec![ranges], range: all.range(), histogram: all.histogram };
+        let error = |method: &str, codes: Codes| -> f64 {
+            let method: WeightMethod = method.parse().expect("a method");
+            let (encoding, _) =
+                method.encoding(&of_tensor, Some(0), codes).expect("encodes").expect("elements");
+            let limit = codes.symmetric.expect("symmetric") as f32;
+            let stored = channels.iter().zip(encoding.parameters());
+            stored.map(|(numbers, (scale, _))| self::stored(numbers, codes, scale * limit)).sum()
+        };
+        for (codes, most) in [(DType::I8, 1.01), (DType::I16, 1.0), (DType::I4, 0.95)] {
+            let codes = Codes::symmetric(codes);
+            let [plain, shrunk] = ["per-channel", "per-channel-mse"].map(|method| error(method, codes));
+            assert!(shrunk <= plain * most, "{codes:?}: {shrunk}, while the extremes give {plain}");
+        }
     }
 }
