@@ -103,7 +103,7 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Self, BadPattern> {
         let parts: Vec<String> = text.split('*').map(regex::escape).collect();
         let regex =
-            Regex::new(&format!("^{}$", parts.join(".*"))).map_err(|_| BadPattern(text.to_owned()))?;
+            Regex::new(&format!("(?s)^{}$", parts.join(".*"))).map_err(|_| BadPattern(text.to_owned()))?;
         Ok(Self { text: text.to_owned(), regex })
     }
 }
@@ -196,5 +196,10 @@ mod tests {
         let names = BTreeSet::from(["x".to_owned()]);
         let share = Mixed::share(Precision::W8A16, &names, Precision::W8A8);
         assert_eq!((share.of("x", None), share.of("y", None)), (Precision::W8A8, Precision::W8A16));
+    }
+    #[test]
+    fn a_star_stands_for_line_breaks_too() {
+        let pattern: Pattern = "up*conv".parse().expect("a pattern");
+        assert!(pattern.fits("up.0\nconv", None) && !pattern.fits("up.0\nconv\n", None));
     }
 }
