@@ -103,7 +103,7 @@ impl Range {
         Self { min: -magnitude, max: magnitude }
     }
 
-    fn check(self) -> Result<(), EncodingError> {
+    pub(crate) fn check(self) -> Result<(), EncodingError> {
         let Self { min, max } = self;
         let fine = min.is_finite() && max.is_finite() && min <= max;
         if fine { Ok(()) } else { Err(EncodingError::Range { min, max }) }
