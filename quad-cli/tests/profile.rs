@@ -206,6 +206,14 @@ fn what_cannot_be_made_is_said() {
     fs::write(folder().join("own.scores"), scores.replace("other", &graph)).expect("written");
     let printed = done("make edge.stats --anchor qss --scores own.scores -o scored.profile");
     assert!(printed.contains("highest QSS"), "{printed}");
+    let said = |precision: &str| {
+        let ran = run(&format!(
+            "make edge.stats --anchor qss --scores own.scores --precision {precision} -o scored.profile"
+        ));
+        String::from_utf8_lossy(&ran.stderr).into_owned()
+    };
+    assert!(said("w8a8").contains("measured in w8a16, and the profile has w8a8"), "{}", said("w8a8"));
+    assert!(!said("w8a16").contains("measured in"), "{}", said("w8a16"));
 
     done("make edge.stats --anchor edge -o edited.profile");
     let path = folder().join("edited.profile");
