@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use quad_frontends::data::safetensors;
+use quad_ir::interpret::NamedTensors;
+use quad_ir::tensor::Tensor;
 use serde_json::Value;
 
 /// No hostile file may keep the program busy for longer, on the processor.
@@ -146,4 +149,65 @@ fn hostile_files_end_soon_in_little_memory_and_say_what_is_wrong() {
             outcome.peak_memory_kib
         );
     }
+}
+
+/// A model with one layer and eight values behind it.
+fn chain() -> String {
+    let step = |step: usize| format!("  %n{step} = neg(%n{}) : f32[1, 2048, 4]\n", step - 1);
+    let steps = (1..=8).map(step).collect::<Vec<_>>().concat();
+    format!(
+        "quad 1
+
+graph @main(%x: f32[1, 2048, 4]) {{
+  %w = weight [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0] : f32[4, 4]
+  %v = weight [0.5, 0.25, -0.5, 1.0] : f32[4, 1]
+  %n0 = matmul(%x, %w) : f32[1, 2048, 4] from \"l\"
+{steps}  %y = matmul(%n8, %v) : f32[1, 2048, 1]
+  return \"y\" = %y
+}}
+"
+    )
+}
+
+/// Numbers of all sizes, so that statistics are large.
+fn numbers(sizes: &[usize], scale: f32) -> Tensor {
+    let number = |at: usize| {
+        let mixed = (at as u32).wrapping_mul(2_654_435_761);
+        scale * ((mixed >> 8) as f32 - 8e6) * 0.5f32.powi((mixed % 41) as i32)
+    };
+    Tensor::from_vec(sizes, (0..sizes.iter().product()).map(number).collect()).expect("as many")
+}
+
+#[test]
+fn more_samples_to_check_with_take_no_more_memory() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, arrays: &[(&str, Tensor)]| {
+        let arrays: NamedTensors =
+            arrays.iter().map(|(name, array)| ((*name).to_owned(), array.clone())).collect();
+        safetensors::write(&folder.path().join(name), &arrays, &[].into()).expect("written");
+    };
+    fs::write(folder.path().join("model.quad"), chain()).expect("written");
+    write(
+        "a.safetensors",
+        &[("l.lora_A.weight", numbers(&[2, 4], 1e-9)), ("l.lora_B.weight", numbers(&[4, 2], 1e-9))],
+    );
+    for samples in [40, 200] {
+        write(&format!("{samples}.safetensors"), &[("x", numbers(&[samples, 2048, 4], 1e-6))]);
+    }
+    let quad = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quad"));
+        command.current_dir(folder.path()).args(arguments.split_whitespace());
+        let outcome = measured::run(&mut command, &folder.path().join("stderr")).expect("quad starts");
+        assert_eq!(outcome.code, Some(0), "{}", outcome.message);
+        outcome.peak_memory_kib
+    };
+    quad("calibrate model.quad --adapter a=a.safetensors --data a=40.safetensors -o a.stats");
+    quad("profile make a.stats --anchor a --precision w8a8 -o a.profile");
+    let [few, many] = [40, 200].map(|samples| {
+        quad(&format!(
+            "adapter check a.profile a.safetensors --model model.quad --data {samples}.safetensors --most-loss 999"
+        ))
+    });
+    // The samples and the outputs of all runs are 10 MiB more, the statistics of single samples would be 60.
+    assert!(many < few + 30 * 1024, "{few} KiB with 40 samples, {many} KiB with 200");
 }

@@ -171,18 +171,38 @@ fn a_killed_calibration_goes_on_and_ends_with_the_same_bytes() {
     let done = samples(&checkpoint);
     assert!((5..3000).contains(&done), "{done} samples are done");
 
-    // A checkpoint of other arguments is left alone, and said so.
-    bench.data("other.safetensors", 10);
-    fs::copy(&checkpoint, bench.path("other.checkpoint")).expect("copied");
-    let other = bench.run("model.quad --data other.safetensors -o other");
-    let said = String::from_utf8_lossy(&other.stderr);
-    assert!(other.status.success() && said.contains("is not gone on from"), "{said}");
-
     let resumed = bench.run("model.quad --data data.safetensors --threads 3 -o out");
     let said = String::from_utf8_lossy(&resumed.stderr);
     assert!(resumed.status.success() && said.contains(&format!("{done} samples are done")), "{said}");
     assert!(fs::read(bench.path("out")).expect("the output") == whole, "the bytes differ");
     assert!(!checkpoint.exists(), "the checkpoint stays");
+}
+
+#[test]
+fn what_is_no_checkpoint_of_the_calibration_is_left_alone() {
+    let bench = Bench::new();
+    bench.data("data.safetensors", 4);
+    bench.data("other.safetensors", 10);
+    fs::write(bench.path("ranges.json"), r#"{"*": [-8, 8]}"#).expect("written");
+    let other = bench.bytes("model.quad --data other.safetensors", "other");
+    for foreign in [&other[..], b"notes of somebody"] {
+        fs::write(bench.path("out.checkpoint"), foreign).expect("written");
+        let ran = bench.run("model.quad --data data.safetensors --checkpoint-every 0 -o out");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{said}");
+        for part in ["out.checkpoint` is not gone on from", "left alone", "writes no checkpoint"] {
+            assert!(said.contains(part), "`{part}` is not in: {said}");
+        }
+        bench.bytes("model.quad --ranges ranges.json", "out");
+        assert!(fs::read(bench.path("out.checkpoint")).expect("it stays") == foreign, "it was changed");
+    }
+}
+
+#[test]
+fn checkpoints_may_be_further_apart_than_clocks_count() {
+    let bench = Bench::new();
+    bench.data("data.safetensors", 4);
+    bench.bytes("model.quad --data data.safetensors --checkpoint-every 18446744073709551615", "out");
 }
 
 #[test]

@@ -142,6 +142,26 @@ fn targets_get_what_they_ask_for() {
 }
 
 #[test]
+fn a_quantized_model_names_the_profile_in_the_file() {
+    // With biases of 64 bits, which are left out for ONNX.
+    done("make edge.stats --anchor edge --rules litert -o wide.profile");
+    let hash = read("wide.profile").hash();
+    for output in ["wide.quad", "wide.onnx"] {
+        let ran = Command::new(env!("CARGO_BIN_EXE_quad"))
+            .current_dir(folder())
+            .arg("quantize")
+            .arg(fixtures().join("models/base.legacy17.onnx"))
+            .args(["--adapter", &format!("edge={}", fixtures().join("lora/edge").display())])
+            .args(["--profile", "wide.profile", "-o", output])
+            .output()
+            .expect("runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let bytes = fs::read(folder().join(output)).expect("a model");
+        assert!(bytes.windows(hash.len()).any(|part| part == hash.as_bytes()), "{output} does not name it");
+    }
+}
+
+#[test]
 fn files_of_other_tools_come_and_go() {
     done("make edge.stats --anchor edge --precision w8a8 -o own.profile");
     for format in ["aimet-0.6.1", "aimet-1.0.0", "aimet-2.0.0"] {
@@ -186,6 +206,14 @@ fn what_cannot_be_made_is_said() {
     fs::write(folder().join("own.scores"), scores.replace("other", &graph)).expect("written");
     let printed = done("make edge.stats --anchor qss --scores own.scores -o scored.profile");
     assert!(printed.contains("highest QSS"), "{printed}");
+    let said = |precision: &str| {
+        let ran = run(&format!(
+            "make edge.stats --anchor qss --scores own.scores --precision {precision} -o scored.profile"
+        ));
+        String::from_utf8_lossy(&ran.stderr).into_owned()
+    };
+    assert!(said("w8a8").contains("measured in w8a16, and the profile has w8a8"), "{}", said("w8a8"));
+    assert!(!said("w8a16").contains("measured in"), "{}", said("w8a16"));
 
     done("make edge.stats --anchor edge -o edited.profile");
     let path = folder().join("edited.profile");

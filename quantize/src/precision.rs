@@ -89,7 +89,8 @@ impl<'de> Deserialize<'de> for Precision {
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
-    regex: Regex,
+    /// `None` where the text is the name of one value, whatever characters it has.
+    regex: Option<Regex>,
 }
 
 /// A text is too long for a pattern.
@@ -103,12 +104,17 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Self, BadPattern> {
         let parts: Vec<String> = text.split('*').map(regex::escape).collect();
         let regex =
-            Regex::new(&format!("^{}$", parts.join(".*"))).map_err(|_| BadPattern(text.to_owned()))?;
-        Ok(Self { text: text.to_owned(), regex })
+            Regex::new(&format!("(?s)^{}$", parts.join(".*"))).map_err(|_| BadPattern(text.to_owned()))?;
+        Ok(Self { text: text.to_owned(), regex: Some(regex) })
     }
 }
 
 impl Pattern {
+    /// Fits the value called `name` and nothing else: no module of that path, and `*` is a character as any other.
+    pub fn exactly(name: &str) -> Self {
+        Self { text: name.to_owned(), regex: None }
+    }
+
     /// The pattern as it was written.
     pub fn text(&self) -> &str {
         &self.text
@@ -116,13 +122,16 @@ impl Pattern {
 
     /// Whether it fits the name of a value, or the path of the module that the value is of.
     pub fn fits(&self, name: &str, path: Option<&str>) -> bool {
-        self.regex.is_match(name) || path.is_some_and(|path| self.regex.is_match(path))
+        match &self.regex {
+            Some(regex) => regex.is_match(name) || path.is_some_and(|path| regex.is_match(path)),
+            None => self.text == name,
+        }
     }
 }
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.text == other.text && self.regex.is_some() == other.regex.is_some()
     }
 }
 
@@ -196,5 +205,17 @@ mod tests {
         let names = BTreeSet::from(["x".to_owned()]);
         let share = Mixed::share(Precision::W8A16, &names, Precision::W8A8);
         assert_eq!((share.of("x", None), share.of("y", None)), (Precision::W8A8, Precision::W8A16));
+    }
+    #[test]
+    fn a_star_stands_for_line_breaks_too() {
+        let pattern: Pattern = "up*conv".parse().expect("a pattern");
+        assert!(pattern.fits("up.0\nconv", None) && !pattern.fits("up.0\nconv\n", None));
+    }
+    #[test]
+    fn an_exact_name_fits_no_module_and_no_other_name() {
+        let pattern = Pattern::exactly("up.*");
+        assert!(pattern.fits("up.*", None));
+        assert!(!pattern.fits("up.0", None) && !pattern.fits("7", Some("up.*")));
+        assert_ne!(pattern, "up.*".parse().expect("a pattern"));
     }
 }

@@ -15,8 +15,14 @@ pub struct Stored {
     pub codes: Tensor,
     /// The real numbers that they stand for.
     pub real: Tensor,
-    /// How many elements are more than half a step beyond the codes.
+    /// How many elements are [clipped](is_clipped).
     pub clipped: usize,
+}
+
+/// Whether a number that would have the code `code`, rounded, is lost where `codes` are the smallest and the largest: it is more
+/// than half a step beyond them, or it is none and not stored at all.
+pub(crate) fn is_clipped(code: f64, codes: [f64; 2]) -> bool {
+    !(codes[0]..=codes[1]).contains(&code)
 }
 
 /// A tensor cannot be stored with an encoding.
@@ -55,7 +61,7 @@ pub fn store(tensor: &Tensor, wanted: &Wanted) -> Result<Stored, StoreError> {
         let place = channel(index);
         let (scale, zero) = (quant.scales[place].get(), quant.zero_points[place] as f32);
         let wanted = (number / scale).round_ties_even() + zero;
-        clipped += usize::from(wanted < least || wanted > most);
+        clipped += usize::from(is_clipped(wanted.into(), [least.into(), most.into()]));
         // NaN is stored as 0, as the operation does.
         let code = if wanted.is_nan() { 0.0 } else { wanted.clamp(least, most) };
         codes.push(code as i64);
@@ -111,7 +117,7 @@ mod tests {
         assert_eq!(stored.clipped, 2);
         let shifted = Encoding::per_tensor(DType::U8, 0.5, 3).expect("encodes");
         let stored = store(&tensor(&[3], &[-1.5, -2.0, f32::NAN]), &shifted.into()).expect("stores");
-        assert_eq!((codes(&stored), stored.clipped), (vec![0, 0, 0], 1));
+        assert_eq!((codes(&stored), stored.clipped), (vec![0, 0, 0], 2));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use quad_ir::types::{Encoded, TensorType};
 use quad_passes::quant::linear::{Linear, encoding_of_quantize};
 use serde::Serialize;
 
+use crate::simulate::is_clipped;
+
 /// How much of a slot is beyond what it can store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Clipping {
@@ -18,7 +20,7 @@ pub struct Clipping {
     pub slot: String,
     /// Its elements.
     pub elements: usize,
-    /// How many are more than half a step beyond the codes.
+    /// How many are more than half a step beyond the codes, or no numbers.
     pub clipped: usize,
 }
 
@@ -111,7 +113,7 @@ fn border(slot: &str, value: ValueRef<'_>) -> Option<Border> {
     Some(Border { slot: slot.to_owned(), real, encoded, codes })
 }
 
-/// How many elements of `real` are more than half a step beyond the codes.
+/// How many elements of `real` are clipped.
 fn clipped(real: &Tensor, border: &Border) -> Result<usize, TensorError> {
     let sizes = real.sizes();
     let ty = TensorType::known(real.dtype(), &sizes.iter().map(|size| *size as u64).collect::<Vec<_>>());
@@ -126,8 +128,7 @@ fn clipped(real: &Tensor, border: &Border) -> Result<usize, TensorError> {
     let beyond = |(at, number): (usize, &f32)| {
         let place = place(at);
         let code = f64::from((number / scales[place]).round_ties_even()) + zeros[place];
-        // What is no number is not stored at all.
-        code.is_nan() || code < border.codes[0] || code > border.codes[1]
+        is_clipped(code, border.codes)
     };
     Ok(real.to_f32()?.iter().enumerate().filter(|element| beyond(*element)).count())
 }

@@ -14,27 +14,36 @@ use crate::statistics::{self, StatisticsFailure};
 /// Writing may take this part of the time at most: large models have large statistics.
 const SHARE: u32 = 20;
 
-/// What an earlier run of the same calibration left at `path`. What is found there, or why it is of no use, is added to
-/// `notes`.
-pub fn resume(path: &Path, plan: &Plan<'_>, notes: &mut Vec<String>) -> Option<Statistics> {
+/// What is at the path of a checkpoint.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// What an earlier run of the same calibration left.
+    Begun(Box<Statistics>),
+    /// Something else, with why it is of no use. Whether it may be overwritten, its owner knows.
+    Other(String),
+}
+
+/// What is at `path` for the calibration `plan`.
+pub fn find(path: &Path, plan: &Plan<'_>) -> Found {
     if !path.exists() {
-        return None;
+        return Found::Nothing;
     }
-    let mut ignored = |why: &str| {
-        notes.push(format!("`{}` is not gone on from: {why}", path.display()));
-        None
-    };
+    let not_gone_on = |why: &str| Found::Other(format!("`{}` is not gone on from: {why}", path.display()));
     match statistics::read(path) {
-        Err(error) => ignored(&error.to_string()),
+        Err(error) => not_gone_on(&error.to_string()),
         Ok(statistics) if !plan.holds(&statistics) => {
-            ignored("it is of another model, other adapters, data or samples")
+            not_gone_on("it is of another model, other adapters, data or samples")
         }
-        Ok(statistics) => {
-            let seen: usize = statistics.adapters.values().map(|adapter| adapter.samples.len()).sum();
-            notes.push(format!("goes on from `{}`, where {seen} samples are done", path.display()));
-            Some(statistics)
-        }
+        Ok(statistics) => Found::Begun(Box::new(statistics)),
     }
+}
+
+/// What is said of a calibration that goes on from `begun`, which is at `path`.
+pub fn going_on(path: &Path, begun: &Statistics) -> String {
+    let seen: usize = begun.adapters.values().map(|adapter| adapter.samples.len()).sum();
+    format!("goes on from `{}`, where {seen} samples are done", path.display())
 }
 
 /// Writes checkpoints, not too often.
@@ -42,26 +51,27 @@ pub fn resume(path: &Path, plan: &Plan<'_>, notes: &mut Vec<String>) -> Option<S
 pub(super) struct Writer {
     path: PathBuf,
     interval: Duration,
-    next: Instant,
+    /// When it is time to; `None` for longer than clocks count.
+    next: Option<Instant>,
 }
 
 impl Writer {
     /// A writer that waits for the interval of `checkpoint` first.
     pub(super) fn new(checkpoint: &Checkpoint) -> Self {
         let Checkpoint { path, interval } = checkpoint.clone();
-        Self { path, interval, next: Instant::now() + interval }
+        Self { path, interval, next: Instant::now().checked_add(interval) }
     }
 
     /// Writes `statistics` when it is time to.
     pub(super) fn offer(&mut self, statistics: &Statistics) -> Result<(), StatisticsFailure> {
         let started = Instant::now();
-        if started < self.next {
+        if self.next.is_none_or(|next| started < next) {
             return Ok(());
         }
         statistics::write(&self.path, statistics)?;
         let written = Instant::now();
         let pause = if self.interval.is_zero() { self.interval } else { (written - started) * SHARE };
-        self.next = written + self.interval.max(pause);
+        self.next = written.checked_add(self.interval.max(pause));
         Ok(())
     }
 }

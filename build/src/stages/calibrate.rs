@@ -18,7 +18,8 @@ use super::runner::Runner;
 use super::{BuildError, Failed};
 use crate::adapters::{self, AdapterFailure, Prepared, Settings};
 use crate::cache::Product;
-use crate::calibrate::{self, Checkpoint, Plan, checkpoint};
+use crate::calibrate::checkpoint::{self, Found};
+use crate::calibrate::{self, Checkpoint, Plan};
 use crate::{samples, statistics};
 
 const SLOTS: &str = "slots.safetensors";
@@ -57,11 +58,18 @@ pub(super) fn calibrate(run: &Runner<'_>, frozen: &FrozenStage, name: &str) -> R
         let mut plan = Plan::new(model(frozen)?);
         plan.add(main, (name, &bound), samples, (0..count).collect())?;
         let checkpoint = Checkpoint { path: run.cache.beside(place.key, "checkpoint"), interval: INTERVAL };
-        let mut notes = Vec::new();
-        let begun = checkpoint::resume(&checkpoint.path, &plan, &mut notes);
-        for note in &notes {
-            run.observer.note(note);
-        }
+        // It is the cache's own: one that is of no use is overwritten.
+        let begun = match checkpoint::find(&checkpoint.path, &plan) {
+            Found::Nothing => None,
+            Found::Begun(begun) => {
+                run.observer.note(&checkpoint::going_on(&checkpoint.path, &begun));
+                Some(*begun)
+            }
+            Found::Other(why) => {
+                run.observer.note(&why);
+                None
+            }
+        };
         let progress = |done, total| run.observer.progress(place.name, done, total);
         let taken = calibrate::take(&plan, main, BTreeMap::new(), begun, Some(&checkpoint), &progress)?;
         statistics::write(&place.folder.join(STATISTICS), &taken)?;

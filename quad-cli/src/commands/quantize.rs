@@ -10,7 +10,7 @@ use quad_frontends::onnx;
 use quad_ir::graph::Graph;
 use quad_ir::module::Module;
 use quad_passes::check::PACK;
-use quad_quantize::insert::Report;
+use quad_quantize::insert::{PROFILE, Report};
 use quad_quantize::profile::{Profile, Role};
 use serde::Serialize;
 
@@ -103,6 +103,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let format = Format::of(&arguments.output).map_err(Failure::input)?;
     let form = form(format, arguments.form)?;
     let mut profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
+    // Of the file, which is looked for by it, and not of what is left for ONNX.
+    let hash = profile.hash();
     if format == Format::Onnx {
         let wide = quantized::keep_wide_biases(&mut profile);
         if wide > 0 {
@@ -115,6 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let bytes_before = model::weight_bytes(main(&module, arguments)?);
     let report = quantized::quantize(&mut module, &frozen.digest, &profile, form.of_graph())
         .map_err(Failure::input)?;
+    name_profile(&mut module, hash);
     let graph = main(&module, arguments)?;
     let mut told = Told {
         output: arguments.output.clone(),
@@ -154,6 +157,14 @@ fn form(format: Format, given: Option<QuantForm>) -> Result<QuantForm, Failure> 
 
 fn main<'m>(module: &'m Module, arguments: &Arguments) -> Result<&'m Graph, Failure> {
     model::main_graph(module, &arguments.model).map_err(Failure::input)
+}
+
+/// Lets the graph of `module` that runs say that it was quantized as the profile with this hash says.
+fn name_profile(module: &mut Module, hash: String) {
+    let name = module.main().map(|main| main.name().clone());
+    if let Some(main) = module.graphs.iter_mut().find(|graph| Some(graph.name()) == name.as_ref()) {
+        main.metadata_mut().insert(PROFILE.to_owned(), hash);
+    }
 }
 
 /// Bytes of all inputs of `graph` that an adapter fills.

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::encoding::Encoding;
 use crate::metrics::{MetricError, errors};
-use crate::profile::{Profile, Role};
+use crate::profile::Profile;
 use crate::simulate::{self, StoreError};
 
 pub use forecast::{Expected, Forecast};
@@ -49,16 +49,6 @@ impl SlotFit {
 /// An adapter and a profile do not come together.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AdmissionError {
-    /// The adapter has a slot that the profile does not know.
-    #[error(
-        "the profile has no slot `{slot}`: it is of another model, or its adapters leave out the layer; it has {known} slots"
-    )]
-    UnknownSlot {
-        /// The slot.
-        slot: String,
-        /// How many slots the profile has.
-        known: usize,
-    },
     /// A slot cannot be stored.
     #[error("slot `{slot}`: {error}")]
     Store {
@@ -77,19 +67,12 @@ pub enum AdmissionError {
     },
 }
 
-/// How each of `slots`, floats by name, fits the encoding that `profile` has for it. A slot that stays a float fits.
+/// How each of `slots`, floats by name, fits the encoding that `profile`, which must be of the graph that has these slots,
+/// has for it. One without an encoding stays a float, of which nothing is clipped: it is left out.
 pub fn fit(slots: &NamedTensors, profile: &Profile) -> Result<Vec<SlotFit>, AdmissionError> {
     let mut fits = Vec::new();
     for (slot, tensor) in slots {
-        if profile.floats.contains_key(slot) {
-            continue;
-        }
-        let Some(entry) = profile.entries.get(slot).filter(|entry| entry.role == Role::Slot) else {
-            return Err(AdmissionError::UnknownSlot {
-                slot: slot.clone(),
-                known: profile.of_role(Role::Slot).count(),
-            });
-        };
+        let Some(entry) = profile.entries.get(slot) else { continue };
         let stored = simulate::store(tensor, &entry.into())
             .map_err(|error| AdmissionError::Store { slot: slot.clone(), error })?;
         let metric = |error| AdmissionError::Metric { slot: slot.clone(), error };
@@ -204,7 +187,7 @@ mod tests {
     use super::*;
     use crate::encoding::{Codes, Range};
     use crate::precision::Precision;
-    use crate::profile::{Anchor, Entry};
+    use crate::profile::{Anchor, Entry, Role};
 
     fn profile(slots: &[&str]) -> Profile {
         let range = Range::symmetric(1.0);
@@ -265,9 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn other_models_are_refused() {
-        let error = fit(&slots(1.0), &profile(&["a"])).expect_err("no slot b");
-        assert!(error.to_string().contains("the profile has no slot `b`"), "{error}");
+    fn slots_without_an_encoding_are_floats_and_fit() {
+        let fits = fit(&slots(8.0), &profile(&["b"])).expect("stored");
+        assert_eq!(fits.iter().map(|fit| fit.slot.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(fit(&slots(8.0), &profile(&[])), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
         let mut broken = slots(1.0);
         broken.insert("a".to_owned(), Tensor::from_vec(&[1], vec![f32::NAN]).expect("a vector"));
         let error = fit(&broken, &profile(&["a", "b"])).expect_err("not a number");

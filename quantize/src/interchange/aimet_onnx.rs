@@ -91,8 +91,10 @@ fn stored(encoding: &Encoding) -> Result<Option<Stored>, String> {
         None => None,
     };
     let middle = 1 << (bits - 1);
-    let offsets = zero_points.iter().map(|zero_point| -zero_point - if is_signed { middle } else { 0 });
-    let offsets: Vec<i64> = offsets.collect();
+    let shift = if is_signed { middle } else { 0 };
+    // What does not fit is far from any code, and refused with all other such offsets.
+    let offset = |zero_point: &i64| zero_point.saturating_neg().saturating_sub(shift);
+    let offsets: Vec<i64> = zero_points.iter().map(offset).collect();
     let is_symmetric = offsets.iter().all(|offset| *offset == -middle);
     Ok(Some(Stored::Integer(Integer {
         bits,

@@ -9,7 +9,7 @@ use quad_ir::types::Quant;
 use quad_passes::lora::expose::Form;
 
 use super::{Arguments, Encodings, Format, Integer, Stored, TensorEncoding};
-use crate::encoding::{Encoding, Range};
+use crate::encoding::Encoding;
 use crate::precision::{Mixed, Precision};
 use crate::profile::{Anchor, Entry, Profile, Role, limits};
 use crate::rules::Rules;
@@ -132,6 +132,14 @@ fn integer(encoding: &Encoding) -> Integer {
     }
 }
 
+/// What profiles say in place of a method, before the format.
+const READ: &str = "read from ";
+
+/// Whether `method`, that of a profile, says that the encodings are those of another tool.
+pub fn is_read(method: &str) -> bool {
+    method.starts_with(READ)
+}
+
 /// A profile for the graph of `statistics` of what `encodings`, in `format`, say, and what of them has no place there.
 /// The rules decide what the file does not say: which stored numbers are signed, and along which axis scales differ.
 pub fn import(
@@ -145,21 +153,21 @@ pub fn import(
     let places = places(&plan, graph, rules);
     let mut report = Report::default();
     let mut entries = BTreeMap::new();
-    let (mut unknown, mut floats, mut unfit) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let (mut unknown, mut unplanned, mut floats) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut unfit: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, tensor) in &encodings.tensors {
         let Some(place) = places.get(name.as_str()) else {
-            unknown.push(name.clone());
+            let list = if graph.find(name).is_some() { &mut unplanned } else { &mut unknown };
+            list.push(name.clone());
             continue;
         };
         match &tensor.stored {
             Stored::Float(bits) => {
                 floats.insert(name.clone(), format!("the file says float of {bits} bits"));
             }
-            Stored::Integer(integer) => match encoding(integer, place) {
-                Some(encoding) => {
-                    entries.insert(name.clone(), entry(place.role, encoding, rules));
-                }
-                None => unfit.push(name.clone()),
+            Stored::Integer(integer) => match entry(integer, place, rules) {
+                Ok(entry) => drop(entries.insert(name.clone(), entry)),
+                Err(why) => unfit.entry(why).or_default().push(name.clone()),
             },
         }
     }
@@ -167,7 +175,10 @@ pub fn import(
     let planned: BTreeSet<&str> = plan.names().collect();
     let absent = absent.filter(|name| planned.contains(**name)).map(|name| (*name).to_owned()).collect();
     report.add("tensors that the model has not", unknown);
-    report.add("encodings that do not fit the tensor of the model (channels, or bits)", unfit);
+    report.add(format!("tensors that the rules `{}` give no encoding", rules.name), unplanned);
+    for (why, names) in unfit {
+        report.add(format!("encodings that do not fit ({why})"), names);
+    }
     for (name, kind) in &encodings.unread {
         report.add(format!("{kind}, which are not read"), vec![name.clone()]);
     }
@@ -178,8 +189,8 @@ pub fn import(
         rules: rules.name.to_owned(),
         precision: precision(&entries),
         mixed: Vec::new(),
-        method: format!("read from {format}"),
-        weights: format!("read from {format}"),
+        method: format!("{READ}{format}"),
+        weights: format!("{READ}{format}"),
         slots: Form::Plain,
         anchor: Anchor {
             choice: "imported".to_owned(),
@@ -226,44 +237,48 @@ fn places<'p>(plan: &'p Plan, graph: &Graph, rules: &Rules) -> BTreeMap<&'p str,
     places
 }
 
-/// The encoding that `integer` is at `place`; `None` where it does not fit.
-fn encoding(integer: &Integer, place: &Place) -> Option<Encoding> {
+/// The entry that `integer` is at `place`, or why it does not fit there.
+fn entry(integer: &Integer, place: &Place, rules: &Rules) -> Result<Entry, String> {
     let is_signed = integer.is_signed.unwrap_or(place.is_signed);
-    let stored = match (is_signed, integer.bits) {
-        (true, 4) => DType::I4,
-        (true, 8) => DType::I8,
-        (true, 16) => DType::I16,
-        (true, 32) => DType::I32,
-        (false, 4) => DType::U4,
-        (false, 8) => DType::U8,
-        (false, 16) => DType::U16,
-        _ => return None,
-    };
-    let axis = if integer.scales.len() > 1 { Some(integer.axis.or(place.axis)?) } else { integer.axis };
-    if let (Some(axis), Some(sizes)) = (axis, &place.sizes)
-        && sizes.get(usize::from(axis)) != Some(&(integer.scales.len() as u64))
-    {
-        return None;
-    }
+    let stored: DType = format!("{}{}", if is_signed { 'i' } else { 'u' }, integer.bits)
+        .parse()
+        .map_err(|_| format!("there is no type of {} bits", integer.bits))?;
     let shift = if is_signed { 1 << (integer.bits - 1) } else { 0 };
-    let zero_points: Option<Vec<i32>> =
-        integer.offsets.iter().map(|offset| i32::try_from(-offset - shift).ok()).collect();
+    let zero_point = |offset: &i64| {
+        i32::try_from(-offset - shift).map_err(|_| format!("offset {offset} is no code of {stored}"))
+    };
+    let zero_points: Result<Vec<i32>, String> = integer.offsets.iter().map(zero_point).collect();
     let quant = Quant {
-        axis,
+        axis: axis(integer, place)?,
         block: None,
         scales: integer.scales.iter().map(|scale| (*scale as f32).into()).collect(),
         zero_points: zero_points?.into(),
         expressed: place.expressed,
     };
-    quant.check().ok()?;
-    Some(Encoding { stored, quant })
+    let encoding = Encoding { stored, quant };
+    // The file says nothing of codes that are left out: those that the rules ask are.
+    let limit = limits::usual(rules.name, place.role, &encoding);
+    let entry = Entry { role: place.role, range: encoding.reach(), encoding, limit };
+    entry.check().map(|()| entry)
 }
 
-/// An entry with the codes that the rules ask: the file says none.
-fn entry(role: Role, encoding: Encoding, rules: &Rules) -> Entry {
-    let range: Range = encoding.reach();
-    let limit = limits::usual(rules.name, role, &encoding);
-    Entry { role, encoding, range, limit }
+/// The axis along which the scales of `integer` lie at `place`.
+fn axis(integer: &Integer, place: &Place) -> Result<Option<u8>, String> {
+    let count = integer.scales.len();
+    let axis = integer.axis.or(if count > 1 { place.axis } else { None });
+    let Some(axis) = axis else {
+        let is_one = count == 1;
+        return if is_one {
+            Ok(None)
+        } else {
+            Err(format!("{count} scales, and nothing says along which axis"))
+        };
+    };
+    let size = place.sizes.as_ref().map(|sizes| sizes.get(usize::from(axis)).copied().unwrap_or(0));
+    match size.filter(|size| *size != count as u64) {
+        Some(size) => Err(format!("{count} scales for the {size} places along axis {axis}")),
+        None => Ok(Some(axis)),
+    }
 }
 
 /// The bits that most entries of each role have.

@@ -220,6 +220,9 @@ impl Integer {
         if !(2..=32).contains(&self.bits) {
             return Err(format!("codes of {} bits: expected 2 to 32", self.bits));
         }
+        if let Some(offset) = self.offsets.iter().find(|offset| offset.unsigned_abs() > 1 << 33) {
+            return Err(format!("offset {offset} is beyond all codes of 32 bits"));
+        }
         match self.scales.iter().find(|scale| !(**scale > 0.0 && scale.is_finite())) {
             Some(scale) => Err(format!("scale {scale} is not a positive number")),
             None => Ok(()),

@@ -175,8 +175,66 @@ fn what_is_wrong_is_said() {
             "2 scales and 1 offsets",
         ),
         (r#""output_dtype": "int8", "y_scale": [], "axis": 0"#, "0 scales"),
+        (
+            r#""output_dtype": "uint8", "y_scale": 1.0, "y_zero_point": -9223372036854775808"#,
+            "beyond all codes",
+        ),
     ] {
         let error = error(&one(encoding), Format::Aimet200);
         assert!(error.contains("`x`") && error.contains(part), "{error}");
     }
+}
+
+/// What is read of these encodings of version 2.0.0 by the rules of `qnn`.
+fn imported(encodings: &str) -> (Profile, String) {
+    let text = format!(r#"{{"version": "2.0.0", "encodings": [{encodings}]}}"#);
+    let encodings = Encodings::from_text(&text, Format::Aimet200).expect("encodings");
+    let statistics = statistics(&[("a", &[])]);
+    let graph = graph::read(&statistics.model.text).expect("a graph");
+    let rules = Rules::preset("qnn").expect("a preset");
+    let (profile, report) =
+        import(&encodings, Format::Aimet200, &graph, &statistics, &rules).expect("a profile");
+    (profile, report.to_string())
+}
+
+#[test]
+fn what_nobody_could_use_is_left_out_with_the_reason() {
+    let (profile, said) = imported(
+        r#"{"name": "x", "output_dtype": "uint4", "y_scale": 0.5, "y_zero_point": 8},
+        {"name": "conv", "output_dtype": "int32", "y_scale": 0.5},
+        {"name": "sum", "output_dtype": "uint16", "y_scale": 1e37, "y_zero_point": 0},
+        {"name": "p", "output_dtype": "uint8", "y_scale": 0.5, "y_zero_point": 300},
+        {"name": "k", "output_dtype": "uint16", "y_scale": 0.5, "y_zero_point": 3000000000},
+        {"name": "conv.b", "output_dtype": "int8", "y_scale": 0.5},
+        {"name": "conv.w", "output_dtype": "int8", "y_scale": [0.5, 0.5, 0.5], "axis": 0},
+        {"name": "time.w", "output_dtype": "int4", "y_scale": [0.5, 0.25], "axis": 1},
+        {"name": "timed", "output_dtype": "uint8", "y_scale": 0.5, "y_zero_point": 7}"#,
+    );
+    assert_eq!(profile.entries.keys().collect::<Vec<_>>(), ["time.w", "timed"]);
+    for part in [
+        "(u4 stores no activation: expected one of i8, u8, i16, u16): 1, `x`",
+        "(i32 stores no activation: expected one of i8, u8, i16, u16): 1, `conv`",
+        "is no range of finite numbers): 1, `sum`",
+        "(zero point 300 is not between 0 and 255, the codes of u8): 1, `p`",
+        "(offset -3000000000 is no code of u16): 1, `k`",
+        "(i8 stores no bias: expected one of i32, i64): 1, `conv.b`",
+        "(3 scales for the 2 places along axis 0): 1, `conv.w`",
+    ] {
+        assert!(said.contains(part), "`{part}` is not in\n{said}");
+    }
+    assert_eq!(Profile::from_text(&profile.to_text()).expect("what was written"), profile);
+    let (_, said) =
+        imported(r#"{"name": "conv.b", "output_dtype": "int32", "y_scale": 0.5, "y_zero_point": 5}"#);
+    assert!(said.contains("(zero point 5, and a bias has 0)"), "{said}");
+}
+
+#[test]
+fn tensors_without_an_encoding_by_the_rules_are_in_the_model() {
+    let (_, said) = imported(
+        r#"{"name": "x", "output_dtype": "uint8", "y_scale": 0.5},
+        {"name": "flat", "output_dtype": "uint8", "y_scale": 0.5},
+        {"name": "other", "output_dtype": "uint8", "y_scale": 0.5}"#,
+    );
+    assert!(said.contains("tensors that the rules `qnn` give no encoding: 1, `flat`"), "{said}");
+    assert!(said.contains("tensors that the model has not: 1, `other`"), "{said}");
 }

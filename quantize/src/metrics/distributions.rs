@@ -13,6 +13,8 @@
 //!
 //! Divergences are in bits, so that Jensen-Shannon is between 0 and 1.
 
+use std::f64::consts::LN_2;
+
 use super::{MetricError, check};
 
 /// How numbers become a distribution.
@@ -41,6 +43,18 @@ impl Reading {
             Self::Histogram(bins) => histograms(expected, found, bins.max(1)),
         })
     }
+
+    /// Kullback-Leibler divergence in bits of `found` from `expected`. It is finite: shares of a softmax may be too small for
+    /// any float, and their logarithms are not.
+    pub fn kullback_leibler(self, expected: &[f32], found: &[f32]) -> Result<f64, MetricError> {
+        let (p, q) = self.distributions(expected, found)?;
+        if self != Self::Softmax {
+            return Ok(kullback_leibler(&p, &q));
+        }
+        let logarithms = log_softmax(expected).into_iter().zip(log_softmax(found));
+        let sum: f64 = p.iter().zip(logarithms).map(|(p, (of_p, of_q))| p * (of_p - of_q)).sum();
+        Ok((sum / LN_2).max(0.0))
+    }
 }
 
 /// Kullback-Leibler divergence of `q` from `p` in bits: what describing `p` costs more with a code made for `q`. Infinite
@@ -67,6 +81,13 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
         *share /= sum;
     }
     shares
+}
+
+/// The natural logarithm of `exp(x_i)` over their sum.
+fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let sum: f64 = logits.iter().map(|x| (f64::from(*x) - largest).exp()).sum();
+    logits.iter().map(|x| f64::from(*x) - largest - sum.ln()).collect()
 }
 
 /// Shares of the values of `a` and of `b` in the same equal bins.
@@ -125,6 +146,21 @@ mod tests {
     }
 
     #[test]
+    fn logits_that_are_far_apart_have_a_finite_divergence() {
+        let between = |a: &[f32], b: &[f32]| Reading::Softmax.kullback_leibler(a, b).expect("finite");
+        // The share of the first element is e^-1000 of the quantized side, which no float holds.
+        close(between(&[0.0, -800.0], &[-1000.0, 0.0]), 1000.0 / LN_2);
+        assert!(between(&[f32::MAX, f32::MIN], &[f32::MIN, f32::MAX]).is_finite());
+        let (a, b) = ([0.5, -1.0, 2.0], [0.25, 0.0, 1.5]);
+        let (p, q) = Reading::Softmax.distributions(&a, &b).expect("finite");
+        close(between(&a, &b), kullback_leibler(&p, &q));
+        close(between(&a, &a), 0.0);
+        let histogram = Reading::Histogram(2);
+        let (p, q) = histogram.distributions(&a, &b).expect("finite");
+        assert_eq!(histogram.kullback_leibler(&a, &b), Ok(kullback_leibler(&p, &q)));
+    }
+
+    #[test]
     fn small_differences_count_an_eighth_of_their_variance() {
         let float: Vec<f32> = (0..256).map(|i| (i as f32 * 0.37).sin()).collect();
         let found: Vec<f32> =
@@ -133,7 +169,7 @@ mod tests {
         let d: Vec<f64> = float.iter().zip(&found).map(|(a, b)| f64::from(*b) - f64::from(*a)).collect();
         let mean: f64 = p.iter().zip(&d).map(|(p, d)| p * d).sum();
         let variance: f64 = p.iter().zip(&d).map(|(p, d)| p * (d - mean).powi(2)).sum();
-        let expected = variance / 8.0 / std::f64::consts::LN_2;
+        let expected = variance / 8.0 / LN_2;
         let found = jensen_shannon(&p, &q);
         assert!((found / expected - 1.0).abs() < 1e-2, "{found} against {expected}");
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use quad_ir::attr::{Attr, AttrValue};
 use quad_ir::dtype::{DType, UnknownDType};
-use quad_ir::types::{Quant, QuantError};
+use quad_ir::types::Quant;
 use quad_ir::whole_file::WholeFile;
 use quad_passes::lora::expose::Form;
 use serde::{Deserialize, Serialize};
@@ -276,9 +276,6 @@ impl Line {
 
     fn into_entry(self, rules: &str) -> Result<Entry, String> {
         let stored: DType = self.stored.parse().map_err(|error| format!("{error}"))?;
-        if !stored.is_integer() {
-            return Err(format!("`{stored}` is no integer type"));
-        }
         let expressed: Option<DType> =
             self.of.map(|of| of.parse()).transpose().map_err(|error: UnknownDType| error.to_string())?;
         let scales = match self.scale {
@@ -296,7 +293,6 @@ impl Line {
             zero_points: zero_points.into(),
             expressed: expressed.unwrap_or(DType::F32),
         };
-        quant.check().map_err(|error: QuantError| error.to_string())?;
         let range = Range { min: self.min, max: self.max };
         let encoding = Encoding { stored, quant };
         let all = limits::of_all_codes(stored);
@@ -307,7 +303,8 @@ impl Line {
                 return Err(format!("its codes go {limit} from the middle, expected from 1 to {all}"));
             }
         };
-        Ok(Entry { role: self.role, encoding, range, limit })
+        let entry = Entry { role: self.role, encoding, range, limit };
+        entry.check().map(|()| entry)
     }
 }
 
@@ -460,8 +457,14 @@ mod tests {
             |from: &str, to: &str| Profile::from_text(&text.replace(from, to)).expect_err(from).to_string();
         assert!(error("\"version\": 1", "\"version\": 2").contains("version 2"));
         assert!(
-            error("\"stored\":\"i8\"", "\"stored\":\"f32\"").contains("entry `w`: `f32` is no integer type")
+            error("\"stored\":\"i8\"", "\"stored\":\"f32\"")
+                .contains("entry `w`: f32 stores no weight: expected one of i8")
         );
+        assert!(error("\"stored\":\"u16\"", "\"stored\":\"u4\"").contains("u4 stores no activation"));
+        assert!(
+            error("\"zero_point\":0", "\"zero_point\":-300").contains("-300 is not between -128 and 127")
+        );
+        assert!(error("\"max\":0.1}", "\"max\":1e39}").contains("no range of finite numbers"));
         assert!(error("\"axis\":1,", "").contains("entry `w`: 2 scales need an axis"));
         assert!(error("\"rank-normalized\"", "\"round\"").contains("expected one of plain, rank-normalized"));
         assert!(error("w8a16", "w8").contains("is no precision"));

@@ -12,6 +12,7 @@ pub mod scores;
 
 use std::collections::BTreeMap;
 
+use quad_ir::dtype::DType;
 use quad_passes::lora::expose::Form;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,50 @@ pub struct Entry {
     /// How far from the middle the codes of a weight or slot go: larger numbers are cut off there. `None` for all codes of
     /// the type.
     pub limit: Option<i32>,
+}
+
+impl Role {
+    /// The types that values with this role are stored as.
+    fn stored(self) -> &'static [DType] {
+        const CODES: [DType; 6] = [DType::I8, DType::U8, DType::I16, DType::U16, DType::I4, DType::U4];
+        match self {
+            Self::Activation => &CODES[..4],
+            Self::Weight | Self::Slot => &CODES,
+            Self::Bias => &[DType::I32, DType::I64],
+        }
+    }
+
+    /// What a value with this role is called, as in files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Activation => "activation",
+            Self::Weight => "weight",
+            Self::Slot => "slot",
+            Self::Bias => "bias",
+        }
+    }
+}
+
+impl Entry {
+    /// Why no graph can be quantized as the entry says, whatever its value is, if none can.
+    pub fn check(&self) -> Result<(), String> {
+        let Encoding { stored, quant } = &self.encoding;
+        if !self.role.stored().contains(stored) {
+            let types: Vec<String> = self.role.stored().iter().map(ToString::to_string).collect();
+            let role = self.role.word();
+            return Err(format!("{stored} stores no {role}: expected one of {}", types.join(", ")));
+        }
+        quant.check().map_err(|error| error.to_string())?;
+        let (low, high) = stored.integer_range().unwrap_or_default();
+        if let Some(zero) = quant.zero_points.iter().find(|zero| !(low..=high).contains(&i128::from(**zero)))
+        {
+            return Err(format!("zero point {zero} is not between {low} and {high}, the codes of {stored}"));
+        }
+        if let Some(zero) = quant.zero_points.iter().find(|zero| self.role == Role::Bias && **zero != 0) {
+            return Err(format!("zero point {zero}, and a bias has 0"));
+        }
+        self.range.check().map_err(|error| error.to_string())
+    }
 }
 
 impl Profile {

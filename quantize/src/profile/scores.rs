@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::precision::Precision;
+
 /// What was measured of the adapters of one model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,10 +26,51 @@ pub struct Scores {
     pub psnr: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
+/// A score is no number that a file can hold.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "the {what} of adapter `{adapter}` is {found}, which no file of scores holds and no anchor can be chosen by: look at its \
+     outputs, or choose another --divergence"
+)]
+pub struct NotFinite {
+    /// The adapter.
+    pub adapter: String,
+    /// Which of its figures.
+    pub what: String,
+    /// What it is.
+    pub found: f64,
+}
+
 /// The candidate that is no adapter but all of them together.
 pub const UNIFIED: &str = "unified";
 
 impl Scores {
+    /// Whether all figures are numbers that a file can hold: JSON has no others.
+    pub fn check(&self) -> Result<(), NotFinite> {
+        let scores = self.qss.iter().map(|figure| (format!("QSS ({})", self.divergence), figure));
+        let quality = self.psnr.iter().flat_map(|(candidate, figures)| {
+            figures.iter().map(move |figure| (format!("PSNR with the encodings of `{candidate}`"), figure))
+        });
+        match scores.chain(quality).find(|(_, (_, found))| !found.is_finite()) {
+            Some((what, (adapter, found))) => {
+                Err(NotFinite { adapter: adapter.clone(), what, found: *found })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What is to be said where an anchor is chosen by these scores for a profile of `precision`, and they were measured in
+    /// another.
+    pub fn other_precision(&self, precision: Precision) -> Option<String> {
+        (self.precision != precision.to_string()).then(|| {
+            format!(
+                "the scores were measured in {}, and the profile has {precision}: another anchor may be better there, which \
+                 scores of `quad qss --precision {precision}` say",
+                self.precision
+            )
+        })
+    }
+
     /// The adapter with the highest QSS; of equal ones the first by name.
     pub fn most_sensitive(&self) -> Option<(&str, f64)> {
         let best = self.qss.iter().max_by(|a, b| a.1.total_cmp(b.1).then_with(|| b.0.cmp(a.0)))?;
@@ -77,5 +120,25 @@ mod tests {
         assert_eq!(scores.best_candidate(), Some(("unified", 44.0)));
         assert_eq!(Scores::default().most_sensitive(), None);
         assert_eq!(Scores::default().spread(), 0.0);
+    }
+    #[test]
+    fn what_no_file_holds_is_refused() {
+        let mut scores =
+            Scores { divergence: "kl".to_owned(), qss: of(&[("edge", 0.5)]), ..Scores::default() };
+        assert_eq!(scores.check(), Ok(()));
+        scores.psnr.insert("unified".to_owned(), of(&[("edge", f64::NAN)]));
+        let error = scores.check().expect_err("no number").to_string();
+        assert!(error.contains("PSNR with the encodings of `unified` of adapter `edge` is NaN"), "{error}");
+        scores.qss.insert("relight".to_owned(), f64::INFINITY);
+        let error = scores.check().expect_err("infinite").to_string();
+        assert!(error.contains("QSS (kl) of adapter `relight` is inf"), "{error}");
+    }
+
+    #[test]
+    fn scores_of_another_precision_are_noted() {
+        let scores = Scores { precision: "w8a8".to_owned(), ..Scores::default() };
+        assert_eq!(scores.other_precision(Precision::W8A8), None);
+        let said = scores.other_precision(Precision::W8A16).expect("another");
+        assert!(said.contains("measured in w8a8, and the profile has w8a16"), "{said}");
     }
 }

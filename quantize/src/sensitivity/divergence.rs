@@ -6,7 +6,7 @@ use std::str::FromStr;
 use quad_ir::interpret::NamedTensors;
 use quad_ir::tensor::Tensor;
 
-use crate::metrics::distributions::{BINS, Reading, jensen_shannon, kullback_leibler};
+use crate::metrics::distributions::{BINS, Reading, jensen_shannon};
 use crate::metrics::{MetricError, errors};
 
 /// How far quantized outputs are from those in full precision: 0 when they are equal, and more the further.
@@ -65,10 +65,7 @@ impl Divergence {
                 let (p, q) = reading.distributions(&expected, &found)?;
                 Ok(jensen_shannon(&p, &q))
             }
-            Self::KullbackLeibler(reading) => {
-                let (p, q) = reading.distributions(&expected, &found)?;
-                Ok(kullback_leibler(&p, &q))
-            }
+            Self::KullbackLeibler(reading) => reading.kullback_leibler(&expected, &found),
             Self::MeanSquaredError => errors::mse(&expected, &found),
             Self::Cosine => Ok(1.0 - errors::cosine(&expected, &found)?),
         }

@@ -101,6 +101,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let slots = frozen.adapters.last().map(|(_, slots)| slots.clone()).unwrap_or_default();
     let limits = Limits { loss: arguments.fit_loss, most: arguments.most_loss, ..Limits::default() };
     let fits = admission::fit(&slots, &profile).map_err(Failure::input)?;
+    note_floats(slots.len() - fits.len());
     let expected = match &arguments.data {
         Some(data) => Some(arguments.forecast(&frozen, &profile, (&slots, data), limits)?),
         None => None,
@@ -117,6 +118,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     };
     report.print(arguments.json)?;
     Ok(if verdict == Verdict::NeedsDistillation { Outcome::DoesNotHold } else { Outcome::Done })
+}
+
+/// Says how many slots are not looked at.
+fn note_floats(floats: usize) {
+    if floats > 0 {
+        let floats = counted(floats, "slot");
+        output::note(&format!(
+            "the profile has no encoding of {floats}: of what stays a float nothing is clipped"
+        ));
+    }
 }
 
 /// Whether the profile is of the graph.
@@ -148,6 +159,9 @@ impl Arguments {
         let samples = samples::read(data, graph, &self.ignore).map_err(Failure::input)?;
         let counter = Counter::new("running", 5 * samples.len());
         let done = || counter.step();
+        if let Some(assumed) = own::assumed(profile) {
+            output::note(&assumed);
+        }
         let executor = Reference::new(graph).map_err(Failure::input)?;
         let candidate = Candidate { name: CANDIDATE, slots, samples: &samples };
         let own = own::profiles(graph, &frozen.text, &executor, candidate, profile, &done)

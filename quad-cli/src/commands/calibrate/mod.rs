@@ -4,6 +4,7 @@ mod given;
 mod show;
 mod take;
 
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,8 @@ use crate::{output, statistics};
 /// index. float16 becomes float32 where the model takes that.
 ///
 /// A calibration that was cut off goes on where it was when it is started again: every few seconds it writes what it has to
-/// a checkpoint beside the output, OUT.checkpoint, which it removes at its end.
+/// a checkpoint beside the output, OUT.checkpoint, which it removes at its end. A file of that name that is none of this
+/// calibration is left alone: then no checkpoint is written, and a note says so.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quad calibrate unet.onnx --adapter edit=edit/ --adapter style=style.safetensors \\
@@ -110,14 +112,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     // The grammar asks for it in all other cases.
     let output = arguments.output.as_deref().ok_or_else(|| Failure::message("-o STATS is missing"))?;
-    let taken = match (&arguments.model, &arguments.ranges) {
-        (Some(model), Some(ranges)) => given::take(arguments, model, ranges)?,
+    let (taken, checkpoint) = match (&arguments.model, &arguments.ranges) {
+        (Some(model), Some(ranges)) => (given::take(arguments, model, ranges)?, None),
         (Some(model), None) => take::take(arguments, model, output)?,
-        (None, _) => merge(&arguments.merge)?,
+        (None, _) => (merge(&arguments.merge)?, None),
     };
     statistics::write(output, &taken).map_err(Failure::input)?;
-    if arguments.model.is_some() {
-        take::remove_checkpoint(output);
+    if let Some(checkpoint) = checkpoint {
+        // One that stays is found to be complete by the next calibration.
+        let _ = fs::remove_file(checkpoint);
     }
     report(&taken, output)
 }

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quad_build::calibrate::{self, Checkpoint, Plan, checkpoint};
+use quad_build::calibrate::checkpoint::{self, Found};
+use quad_build::calibrate::{self, Checkpoint, Plan};
 use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
 use quad_quantize::statistics::{BASE, Model, Statistics, weights};
@@ -18,8 +19,12 @@ use crate::frozen::Frozen;
 use crate::progress::Progress;
 use crate::{model, output, samples};
 
-/// The statistics that `arguments` ask for.
-pub(super) fn take(arguments: &Arguments, model: &Path, output: &Path) -> Result<Statistics, Failure> {
+/// The statistics that `arguments` ask for, and where the checkpoint of this calibration is, unless something else is there.
+pub(super) fn take(
+    arguments: &Arguments,
+    model: &Path,
+    output: &Path,
+) -> Result<(Statistics, Option<PathBuf>), Failure> {
     check_names(arguments)?;
     let frozen = freeze(model, &arguments.adapter, &arguments.allow_unused)?;
     let graph = model::main_graph(&frozen.module, model).map_err(Failure::input)?;
@@ -28,7 +33,7 @@ pub(super) fn take(arguments: &Arguments, model: &Path, output: &Path) -> Result
     let interval = Duration::from_secs(arguments.checkpoint_every);
     let checkpoint = Checkpoint { path: beside(output), interval };
     let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(Failure::input)?.install(|| run(&plan, graph, &checkpoint))
+    pool.map_err(Failure::input)?.install(|| run(&plan, graph, checkpoint))
 }
 
 /// Whether the names in `--data` are those of adapters, and each adapter has data.
@@ -89,23 +94,31 @@ fn beside(output: &Path) -> PathBuf {
     output.with_file_name(name)
 }
 
-/// Removes the checkpoint of a calibration that has ended.
-pub(super) fn remove_checkpoint(output: &Path) {
-    // One that stays is found to be complete, or of something else, by the next calibration.
-    let _ = std::fs::remove_file(beside(output));
-}
-
-/// Runs what an earlier run did not.
-fn run(plan: &Plan<'_>, graph: &Graph, checkpoint: &Checkpoint) -> Result<Statistics, Failure> {
-    let mut notes = Vec::new();
-    let begun = checkpoint::resume(&checkpoint.path, plan, &mut notes);
-    for note in &notes {
-        output::note(note);
-    }
+/// Runs what an earlier run did not. What is at the path of `checkpoint` and is none of this calibration stays as it is.
+fn run(
+    plan: &Plan<'_>,
+    graph: &Graph,
+    checkpoint: Checkpoint,
+) -> Result<(Statistics, Option<PathBuf>), Failure> {
+    let (begun, checkpoint) = match checkpoint::find(&checkpoint.path, plan) {
+        Found::Nothing => (None, Some(checkpoint)),
+        Found::Begun(begun) => {
+            output::note(&checkpoint::going_on(&checkpoint.path, &begun));
+            (Some(*begun), Some(checkpoint))
+        }
+        Found::Other(why) => {
+            output::note(&format!(
+                "{why}. It is left alone, and this calibration writes no checkpoint: remove the file, or write to another -o, \
+                 to have one"
+            ));
+            (None, None)
+        }
+    };
     let weights = if begun.is_some() { BTreeMap::new() } else { weights(graph).map_err(Failure::input)? };
     let progress = Progress::new("calibrating");
-    calibrate::take(plan, graph, weights, begun, Some(checkpoint), &|done, total| progress.set(done, total))
-        .map_err(Failure::input)
+    let progress = |done, total| progress.set(done, total);
+    let taken = calibrate::take(plan, graph, weights, begun, checkpoint.as_ref(), &progress);
+    Ok((taken.map_err(Failure::input)?, checkpoint.map(|checkpoint| checkpoint.path)))
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use quad_quantize::profile::Profile;
-use quad_quantize::profile::diff::Difference;
+use quad_quantize::profile::diff::{Difference, Fact, FloatChange};
 
 use crate::exit::{Failure, Outcome};
 use crate::output;
 use crate::table::{Align, Table};
 
-/// Say what two profiles differ in: scales in percent, zero points in steps, values that only one of them quantizes.
+/// Say what two profiles differ in: scales in percent, zero points in steps, roles and axes, values that only one of them
+/// quantizes or lets be floats.
 ///
 /// The exit code is 1 when they differ.
 #[derive(Debug, clap::Args)]
@@ -62,19 +63,38 @@ fn print(difference: &Difference, shown: usize, out: &mut dyn Write) -> io::Resu
             more(names.len(), shown, out)?;
         }
     }
+    print_floats(&difference.floats, shown, out)?;
     writeln!(out, "{} encodings differ, {} are the same", difference.changed.len(), difference.same)?;
     if difference.other_ranges > 0 {
         writeln!(out, "{} of the same were made for another range", difference.other_ranges)?;
     }
     let mut table = Table::new(&[Align::Left, Align::Right, Align::Right, Align::Left]);
     for change in difference.changed.iter().take(shown) {
-        let stored =
-            change.stored.as_ref().map_or(String::new(), |(left, right)| format!("{left} -> {right}"));
+        let stored = change.stored.iter().map(|(left, right)| format!("{left} -> {right}"));
+        let facts = change.facts.iter().map(|Fact { key, left, right }| format!("{key} {left} -> {right}"));
+        let words: Vec<String> = stored.chain(facts).collect();
         let scale = format!("scale {:+.2} %", change.scale_percent);
-        table.row([change.name.clone(), scale, format!("zero point {:+}", change.zero_point_steps), stored]);
+        let zero_point = format!("zero point {:+}", change.zero_point_steps);
+        table.row([change.name.clone(), scale, zero_point, words.join(", ")]);
     }
     table.print("  ", out)?;
     more(difference.changed.len(), shown, out)
+}
+
+/// Values that stay floats on one side, or for different reasons.
+fn print_floats(floats: &[FloatChange], shown: usize, out: &mut dyn Write) -> io::Result<()> {
+    if floats.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{} values that stay floats differ", floats.len())?;
+    let mut table = Table::new(&[Align::Left, Align::Left, Align::Left]);
+    for change in floats.iter().take(shown) {
+        let [left, right] =
+            [&change.left, &change.right].map(|reason| reason.as_deref().unwrap_or("not listed"));
+        table.row([change.name.as_str(), left, right]);
+    }
+    table.print("  ", out)?;
+    more(floats.len(), shown, out)
 }
 
 fn more(count: usize, shown: usize, out: &mut dyn Write) -> io::Result<()> {

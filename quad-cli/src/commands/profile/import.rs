@@ -48,10 +48,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             .map_err(Failure::input)?;
     if profile.entries.is_empty() {
         return Err(Failure::message(format!(
-            "`{}`: none of its {} tensors is in the model of `{}`; names are those of the values of the model",
+            "`{}`: none of its {} tensors has an encoding in the model of `{}`; names are those of the values of the \
+             model, and what is wrong with them is\n{}",
             arguments.file.display(),
             encodings.tensors.len(),
-            arguments.stats.display()
+            arguments.stats.display(),
+            report.to_string().trim_end()
         )));
     }
     profile.write(&arguments.output).map_err(Failure::input)?;

@@ -45,6 +45,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let scores = arguments.scores.as_deref().map(read_scores).transpose()?;
     let rule = AnchorRule::named(&arguments.anchor, arguments.margin);
     let anchor = anchor::choose(&rule, &statistics, scores.as_ref()).map_err(Failure::input)?;
+    if let (AnchorRule::Scored(..), Some(scores)) = (&rule, &scores) {
+        scores.other_precision(arguments.encoding.precision).iter().for_each(|note| output::note(note));
+    }
     let made = make(&statistics, &anchor, &arguments.encoding.options()).map_err(Failure::input)?;
     made.profile.write(&arguments.output).map_err(Failure::input)?;
     made.notes.iter().for_each(|note| output::note(note));

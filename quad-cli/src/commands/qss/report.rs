@@ -106,6 +106,7 @@ impl Report {
     /// Writes the files that were asked for.
     pub(super) fn write(&self, scores: Option<&Path>, picture: Option<&Path>) -> Result<(), Failure> {
         if let Some(path) = scores {
+            self.scores.check().map_err(Failure::input)?;
             let mut text = Vec::new();
             output::json(&mut text, &self.scores)?;
             picture::write(path, &text)?;
