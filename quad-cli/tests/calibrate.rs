@@ -25,6 +25,18 @@ graph @main(%x: f32[1, 8], %t: i64[1]) {
 }
 ";
 
+/// A model that leaves out the second of three scores, as text encoders do.
+const MASKED: &str = "\
+quad 1
+
+graph @main(%x: f32[1, 3]) {
+  %mask = weight [0.0, -inf, 0.0] : f32[3]
+  %left = add(%x, %mask) : f32[1, 3]
+  %y = softmax(%left) : f32[1, 3]
+  return \"y\" = %y
+}
+";
+
 /// A folder with the model and what a test adds to it.
 struct Bench(TempDir);
 
@@ -236,6 +248,32 @@ fn samples_come_in_every_form() {
     assert!(one["adapters"]["base"]["values"].get("t").is_none(), "integers have no statistics");
     assert_ne!(one["adapters"]["base"]["data"], three["adapters"]["base"]["data"]);
     bench.refused("--merge one three -o both", &["base", "different data", "folder"]);
+}
+
+#[test]
+fn what_a_mask_leaves_out_stays_a_float() {
+    let bench = Bench::new();
+    fs::write(bench.path("masked.quad"), MASKED).expect("written");
+    bench.arrays("x.safetensors", &[("x", floats(&[2, 3]))]);
+    bench.bytes("masked.quad --data x.safetensors", "stats");
+    let profile = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_quad"))
+            .args(["profile", "make", "stats", "--anchor", "unified", "-o", "profile"])
+            .args(arguments)
+            .current_dir(bench.0.path())
+            .output()
+            .expect("started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let profile: Value =
+            serde_json::from_slice(&fs::read(bench.path("profile")).expect("written")).expect("JSON");
+        profile
+    };
+    for rules in ["reference", "qnn"] {
+        let profile = profile(&["--rules", rules]);
+        let why = profile["floats"]["left"].as_str().expect("a float, with a reason");
+        assert!(why.contains("mask"), "{why}");
+        assert!(profile["entries"]["x"].is_object(), "what is masked later has an encoding");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Taking statistics: of tensors that stay, and of values while a graph runs.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quad_ir::graph::{Graph, NodeId, ValueRef};
@@ -121,6 +122,17 @@ fn elements(weights: &Weights, id: WeightId) -> Result<Tensor, WeightError> {
     weights.stream(id, &mut bytes)?;
     let sizes: Vec<usize> = ty.shape.iter().map(|dim| dim.known().map_or(0, |size| size as usize)).collect();
     Ok(Tensor::new(ty.dtype, &sizes, bytes.into())?)
+}
+
+/// `elements` with the least number for what a mask left out before a softmax, which is less than all numbers. No encoding reaches
+/// that far: such a value stays a float.
+fn without_masks(mut elements: Cow<'_, [f32]>) -> Cow<'_, [f32]> {
+    if elements.contains(&f32::NEG_INFINITY) {
+        for element in elements.to_mut().iter_mut().filter(|element| **element == f32::NEG_INFINITY) {
+            *element = f32::MIN;
+        }
+    }
+    elements
 }
 
 /// The extremes of `elements`; `None` where there are none, an element where it is not finite.
@@ -284,6 +296,7 @@ impl Observation {
     ) -> Result<(), CollectError> {
         let elements = tensor.to_f32();
         let elements = elements.map_err(|error| CollectError::Tensor { name: value.to_owned(), error })?;
+        let elements = without_masks(elements);
         let range = range(&elements).map_err(|found| CollectError::NotFinite {
             adapter: adapter.to_owned(),
             sample: self.sample as usize,
