@@ -1,14 +1,17 @@
 //! Packed adapters: safetensors files with the slots of one model, ready to be bound.
 //!
 //! Slots are made for one model: of another one with layers of the same sizes they would be taken without complaint and
-//! give something else. So the file names the model by a digest of all that it computes, weights included.
+//! give something else. So the file names the model by a digest of all that it computes, weights included, and the profile of its
+//! encodings: other forms of the quantized model, such as its ONNX file, have another digest and the same slots.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use quad_frontends::data::safetensors::{self, SafeTensorsError, SafeTensorsFile, WriteError};
+use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
 use quad_ir::module::Module;
+use quad_ir::tensor::Tensor;
 use quad_ir::weights::WeightError;
 use quad_quantize::digest;
 use quad_quantize::insert::PROFILE;
@@ -38,7 +41,8 @@ pub enum PackedError {
     NoMain,
     /// The slots are those of another model.
     #[error(
-        "`{}` was packed for another model, {found}; this one is {expected}: pack the adapter again for this model",
+        "`{}` was packed for another model, {found}; this one is {expected}: pack the adapter again for this model, or where it is \
+         an ONNX file for the .quad file of the same profile",
         path.display()
     )]
     OtherModel {
@@ -64,7 +68,8 @@ pub fn digest(module: &Module) -> Result<String, PackedError> {
 
 /// Writes the slots of `filled`, made for `module` of `sources`.
 pub fn write(path: &Path, module: &Module, filled: &Filled, sources: &str) -> Result<(), PackedError> {
-    write_for(path, &digest(module)?, filled, sources, &[])
+    let profile: Vec<(&str, &str)> = profile(module).map(|hash| (PROFILE, hash)).into_iter().collect();
+    write_for(path, &digest(module)?, filled, sources, &profile)
 }
 
 /// Writes the slots of `filled`, made for the model with the digest `model` of `sources`, and the metadata `more`.
@@ -98,9 +103,29 @@ pub fn open(path: &Path) -> Option<SafeTensorsFile> {
     file.metadata().contains_key(MODEL).then_some(file)
 }
 
-/// The slots in `file`, which must have been packed for `module`.
+/// The slots in `file`, which must have been packed for `module`, or for another form of it with encodings of the same profile.
 pub fn slots(file: &SafeTensorsFile, module: &Module) -> Result<NamedTensors, PackedError> {
+    let is_profile =
+        profile(module).is_some_and(|hash| file.metadata().get(PROFILE).map(|it| &**it) == Some(hash));
+    if is_profile && is_taken(file, module) {
+        return Ok(file.tensors().iter().cloned().collect());
+    }
     slots_for(file, &digest(module)?)
+}
+
+/// The hash of the profile that `module` was quantized with.
+fn profile(module: &Module) -> Option<&str> {
+    module.main()?.metadata().get(PROFILE).map(String::as_str)
+}
+
+/// Whether `module` takes every tensor of `file` as it is.
+fn is_taken(file: &SafeTensorsFile, module: &Module) -> bool {
+    let inputs = || module.main().into_iter().flat_map(Graph::inputs);
+    let takes = |name: &str, tensor: &Tensor| {
+        let mut named = inputs().filter(|input| input.name().is_some_and(|it| **it == *name));
+        named.any(|input| input.ty().dtype == tensor.dtype() && input.ty().shape == tensor.ty().shape)
+    };
+    !file.tensors().is_empty() && file.tensors().iter().all(|(name, tensor)| takes(name, tensor))
 }
 
 /// The slots in `file`, which must have been packed for the model with the digest `expected`.

@@ -20,13 +20,16 @@ pub(crate) fn are_computed(statistics: &Calibrated, precision: &str, python: &Os
     let model = bench.quantize("model.onnx", &[])?;
     for task in TASKS {
         let mut fed = inputs(task)?;
-        let packed = bench.pack(&typed, lora(task).as_os_str())?;
-        fed.extend(SafeTensorsFile::open(&packed)?.tensors().iter().cloned());
         let taken = bench.path("inputs.npz");
         npz::write(&taken, &fed)?;
+        let packed = bench.pack(&typed, lora(task).as_os_str())?;
+        fed.extend(SafeTensorsFile::open(&packed)?.tensors().iter().cloned());
         let expected = bench.onnxruntime(python, &model, &[fed], Session::Single)?.swap_remove(0);
         for form in [&typed, &qdq, &model] {
-            let found = bench.run_with(form, &["--kernels", "onnxruntime"], &taken)?;
+            // What is packed for one form is for all.
+            let given =
+                ["--kernels".as_ref(), "onnxruntime".as_ref(), "--adapter".as_ref(), packed.as_os_str()];
+            let found = bench.run_with(form, &given, &taken)?;
             compare(&found, &expected, form, task)?;
         }
     }
