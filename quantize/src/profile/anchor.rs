@@ -4,7 +4,10 @@
 //! |---|---|
 //! | the name of an adapter | that adapter |
 //! | `unified` | the statistics of all adapters together |
+//! | several names, `a+b` | the statistics of these together, for a profile that they alone share |
 //! | `qss`, `auto` | by measured scores, see [`choice`](crate::sensitivity::choice) |
+
+use std::collections::BTreeSet;
 
 use super::Anchor;
 use super::scores::{Scores, UNIFIED};
@@ -21,7 +24,7 @@ pub enum AnchorRule {
     Scored(&'static str, Rule),
     /// All adapters together.
     Unified,
-    /// The adapter of this name.
+    /// The adapter of this name, or those of several, `a+b`, together.
     Adapter(String),
 }
 
@@ -48,6 +51,14 @@ pub enum AnchorError {
         found: String,
         /// In the statistics.
         expected: String,
+    },
+    /// An adapter was not measured.
+    #[error(
+        "the scores are of other adapters: {missing} was not measured; give `quad qss` every adapter that there are statistics of"
+    )]
+    NotMeasured {
+        /// The adapters without scores.
+        missing: String,
     },
     /// The scores lack what the rule goes by.
     #[error(transparent)]
@@ -84,17 +95,34 @@ pub fn choose(
         }
     };
     let adapters: Vec<String> = statistics.adapters.keys().cloned().collect();
+    if let Some(group) = group(&choice, statistics) {
+        return Ok(Anchor { choice: UNIFIED.to_owned(), reason, adapters: group });
+    }
     if choice != UNIFIED && !statistics.adapters.contains_key(&choice) {
         return Err(AnchorError::Unknown { name: choice, known: adapters.join(", ") });
     }
     Ok(Anchor { choice, reason, adapters })
 }
 
-/// The scores, when they are of the graph of the statistics.
+/// The adapters that `choice` lists, `a+b`, when it is no adapter's own name and there are statistics of each.
+fn group(choice: &str, statistics: &Statistics) -> Option<Vec<String>> {
+    let names: BTreeSet<&str> = choice.split('+').collect();
+    let is_list = choice.contains('+') && !statistics.adapters.contains_key(choice);
+    let is_known = names.iter().all(|name| statistics.adapters.contains_key(*name));
+    (is_list && is_known).then(|| names.into_iter().map(str::to_owned).collect())
+}
+
+/// The scores, when they are of the graph and of all adapters of the statistics.
 fn of_graph<'s>(scores: &'s Scores, statistics: &Statistics) -> Result<&'s Scores, AnchorError> {
     let expected = &statistics.model.digest;
-    if scores.graph == *expected {
-        return Ok(scores);
+    if scores.graph != *expected {
+        return Err(AnchorError::OtherGraph { found: scores.graph.clone(), expected: expected.clone() });
     }
-    Err(AnchorError::OtherGraph { found: scores.graph.clone(), expected: expected.clone() })
+    let missing = statistics.adapters.keys().filter(|name| !scores.qss.contains_key(*name));
+    let missing: Vec<String> = missing.map(|name| format!("`{name}`")).collect();
+    if missing.is_empty() {
+        Ok(scores)
+    } else {
+        Err(AnchorError::NotMeasured { missing: missing.join(", ") })
+    }
 }

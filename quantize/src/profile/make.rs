@@ -70,10 +70,16 @@ pub struct Made {
 /// such numbers all others would be stored as 0.
 const MASK: f32 = 1e6;
 
-/// Makes a profile of `statistics`, with the encodings of `anchor`.
+/// Makes a profile of `statistics`, with the encodings of `anchor`. All adapters together are those that the anchor lists.
 pub fn make(statistics: &Statistics, anchor: &Anchor, options: &Options) -> Result<Made, MakeError> {
     let graph = graph::read(&statistics.model.text)?;
-    make_for(&graph, statistics, anchor, options)
+    let is_of_all = statistics.adapters.keys().all(|name| anchor.adapters.contains(name));
+    if anchor.choice != UNIFIED || anchor.adapters.is_empty() || is_of_all {
+        return make_for(&graph, statistics, anchor, options);
+    }
+    let mut part = statistics.clone();
+    part.adapters.retain(|name, _| anchor.adapters.contains(name));
+    make_for(&graph, &part, anchor, options)
 }
 
 /// As [`make`], with the graph of the statistics already read: for those who make many.

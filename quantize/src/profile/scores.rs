@@ -19,6 +19,9 @@ pub struct Scores {
     pub divergence: String,
     /// The precision that was measured, such as `w8a16`.
     pub precision: String,
+    /// Where the two highest scores differ by less than this part of the highest, the choice was all adapters together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
     /// Equation (8): the sensitivity of each adapter, by its name. More is more sensitive.
     pub qss: BTreeMap<String, f64>,
     /// By candidate for the anchor, [`UNIFIED`] among them: what each adapter's outputs are then, against those in full

@@ -345,6 +345,27 @@ fn anchors_are_chosen_by_name_and_by_scores() {
     assert_eq!(choose("auto", Some(&scores)).expect("scored").choice, UNIFIED);
     scores.qss = worst(0.2, 0.199);
     assert_eq!(choose("qss", Some(&scores)).expect("scored").choice, UNIFIED);
+    scores.qss.remove("b");
+    assert!(
+        choose("auto", Some(&scores)).expect_err("not measured").to_string().contains("`b` was not measured")
+    );
+    scores.qss = worst(0.2, 0.1);
     scores.graph = "e".to_owned();
     assert!(choose("auto", Some(&scores)).expect_err("other").to_string().contains("another model"));
+}
+
+#[test]
+fn a_group_has_a_profile_of_its_own() {
+    let of = |end: f32| ("conv", range(-end, end));
+    let statistics = statistics(&[("a", &[of(1.0)]), ("b", &[of(2.0)]), ("c", &[of(4.0)])]);
+    let choose = |text: &str| anchor::choose(&AnchorRule::named(text, 0.05), &statistics, None);
+    let some = choose("b+a").expect("known");
+    assert_eq!((some.choice.as_str(), &some.adapters[..]), (UNIFIED, &["a".to_owned(), "b".to_owned()][..]));
+    assert!(choose("a+d").is_err());
+    let reach = |anchor: &Anchor| {
+        let made = make(&statistics, anchor, &options("reference", "w8a8")).expect("made");
+        made.profile.entries["conv"].range.max
+    };
+    assert_eq!(reach(&some), 2.0);
+    assert_eq!(reach(&choose(UNIFIED).expect("always")), 4.0);
 }

@@ -71,6 +71,7 @@ impl Matrix {
             graph: graph.to_owned(),
             divergence: divergence.to_owned(),
             precision: precision.to_owned(),
+            margin: None,
             qss: self.adapters.iter().filter_map(own).collect(),
             psnr: self.rows.iter().map(named).collect(),
         }

@@ -27,15 +27,16 @@ pub(crate) struct Arguments {
     /// The profile to write.
     #[arg(short, long)]
     output: PathBuf,
-    /// The adapter whose encodings all share, `unified`, `qss` or `auto`.
+    /// The adapter whose encodings all share, `unified`, `qss` or `auto`; or some adapters that share a profile, `a+b`.
     #[arg(long, value_name = "NAME")]
     anchor: String,
     /// Scores that `quad qss -o` wrote.
     #[arg(long, value_name = "FILE")]
     scores: Option<PathBuf>,
-    /// With `qss`: where the two highest scores differ by less than this part of the highest, take `unified`.
-    #[arg(long, value_name = "PART", default_value_t = MARGIN)]
-    margin: f64,
+    /// With `qss`: where the two highest scores differ by less than this part of the highest, take `unified`. That of the
+    /// scores unless given.
+    #[arg(long, value_name = "PART")]
+    margin: Option<f64>,
     #[command(flatten)]
     encoding: Encoding,
 }
@@ -43,7 +44,8 @@ pub(crate) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let statistics = statistics::read(&arguments.stats).map_err(Failure::input)?;
     let scores = arguments.scores.as_deref().map(read_scores).transpose()?;
-    let rule = AnchorRule::named(&arguments.anchor, arguments.margin);
+    let margin = arguments.margin.or(scores.as_ref().and_then(|scores| scores.margin)).unwrap_or(MARGIN);
+    let rule = AnchorRule::named(&arguments.anchor, margin);
     let anchor = anchor::choose(&rule, &statistics, scores.as_ref()).map_err(Failure::input)?;
     if let (AnchorRule::Scored(..), Some(scores)) = (&rule, &scores) {
         scores.other_precision(arguments.encoding.precision).iter().for_each(|note| output::note(note));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use quad_quantize::groups::{self, Measured};
 use quad_quantize::insert::Encodings;
-use quad_quantize::profile::scores::UNIFIED;
+use quad_quantize::profile::scores::{Scores, UNIFIED};
 use quad_quantize::sensitivity::bench::Bench;
 use quad_quantize::sensitivity::choice::{MARGIN, Rule, Verdict};
 use quad_quantize::sensitivity::layers::{self, Layers};
@@ -89,6 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let matrix = Matrix::measure(&bench, &candidates, &done).map_err(Failure::input)?;
     let precision = arguments.encoding.precision.to_string();
     let scores = matrix.scores(&opened.frozen.digest, &view.divergence.to_string(), &precision);
+    let scores = Scores { margin: Some(arguments.margin), ..scores };
     let choice = Rule::Qss { margin: arguments.margin }.choose(&scores).map_err(Failure::input)?;
     let verdict = if names.len() > 1 { Verdict::of(&choice, &scores).ok().map(Judged::from) } else { None };
     let layers = layers::scores(&bench, &layers, &all, &Encodings::new(), &done).map_err(Failure::input)?;
