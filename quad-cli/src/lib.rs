@@ -13,12 +13,14 @@
 //! ```
 
 mod commands;
+mod destination;
 mod encoding;
 mod exit;
 mod freezing;
 mod measuring;
 mod output;
 mod picture;
+mod profiles;
 mod progress;
 mod qnn;
 mod table;
