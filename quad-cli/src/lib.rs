@@ -19,6 +19,7 @@ mod exit;
 mod freezing;
 mod measuring;
 mod output;
+mod patterns;
 mod picture;
 mod profiles;
 mod progress;
