@@ -12,10 +12,11 @@ use crate::exit::Failure;
 
 /// What a picture may be: one that browsers show, or a page with it and the figures.
 pub(crate) const PICTURES: [&str; 2] = ["svg", "html"];
-/// Files of adapters that are folders.
-const OF_ADAPTERS: [&str; 2] = ["safetensors", "json"];
-/// Files of folders with data.
-const OF_DATA: [&str; 2] = ["npz", "safetensors"];
+/// What the files of adapters that are folders are called.
+const OF_ADAPTERS: [&str; 3] =
+    ["adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapter_config.json"];
+/// What names of files of data end in.
+const OF_DATA: [&str; 2] = [".npz", ".safetensors"];
 
 /// What a command reads and where it writes.
 #[derive(Debug, Default)]
@@ -156,16 +157,17 @@ fn is_same(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Whether the file `path` is one of the `files` of `folder`, or what a link in it leads to.
+/// Whether the file `path` is one of those of `folder` whose names end in one of `files`, or what a link among them leads to.
 fn is_in(folder: &Path, files: &[&str], path: &Path) -> bool {
     if files.is_empty() || !folder.is_dir() || !path.is_file() {
         return false;
     }
-    let is_read =
-        |path: &Path| path.extension().and_then(OsStr::to_str).is_some_and(|found| files.contains(&found));
-    let lies_in = place(path).zip(place(folder)).is_some_and(|(path, folder)| path.starts_with(folder));
-    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    (lies_in && is_read(path)) || entries.any(|entry| is_read(&entry) && is_same(&entry, path))
+    let is_read = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        files.iter().any(|end| name.to_string_lossy().ends_with(end))
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(is_read).any(|entry| is_same(&entry.path(), path))
 }
 
 /// What tells a file that is there from all others: links, also hard ones, are what they lead to.
@@ -255,6 +257,11 @@ mod tests {
         assert!(said(&files().writes([&path("data/a.npz")])).contains("(the data)"));
         let files = || Files::default().reads_adapters([&path("new.quad.safetensors")]);
         assert!(said(&files().writes([&path("new.quad")])).contains("beside `"));
+        let files = || Files::default().reads_adapters([&path("data")]);
+        fs::write(path("data/adapter_model.safetensors"), "x").expect("written");
+        fs::write(path("data/other.safetensors"), "x").expect("written");
+        assert!(said(&files().writes([&path("data/adapter_model.safetensors")])).contains("(an adapter)"));
+        assert_eq!(said(&files().writes([&path("data/other.safetensors")])), "");
         assert!(said(&Files::default().writes([&path("new"), &path("data/../new")])).contains("twice"));
     }
 
