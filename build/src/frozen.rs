@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use quad_frontends::data::safetensors::SafeTensorsFile;
-use quad_ir::interpret::NamedTensors;
+use quad_ir::interpret::{Interpreter, NamedTensors};
 use quad_ir::module::Module;
 use quad_ir::text;
 use quad_ir::weights::WeightError;
@@ -142,7 +142,8 @@ pub fn freeze(path: &Path, given: &[Named], freezing: &Freezing) -> Result<Froze
     check_names(given)?;
     let module = model::open(path)?;
     model::main_graph(&module, path)?;
-    let pipeline = if module.graph(PACK).is_some() { NAMES } else { &freezing.pipeline };
+    let is_lowered = module.graph(PACK).is_some();
+    let pipeline = if is_lowered { NAMES } else { &freezing.pipeline };
     let packed: Vec<Option<SafeTensorsFile>> =
         given.iter().map(|adapter| packed::open(&adapter.path)).collect();
     let is_loose = |(adapter, packed): (&Named, &Option<SafeTensorsFile>)| {
@@ -156,8 +157,11 @@ pub fn freeze(path: &Path, given: &[Named], freezing: &Freezing) -> Result<Froze
         .iter()
         .map(|file| file.as_ref().map(|file| packed::slots(file, &prepared.module)).transpose())
         .collect();
-    let packed = packed?;
+    let mut packed = packed?;
     let changes = lower(pipeline, &mut prepared.module)?;
+    if !is_lowered {
+        packed = relay(packed, &prepared.module)?;
+    }
     let adapters = bind(&prepared, given, packed)?;
     let base = adapters::bind(&prepared, [])?;
     let module = prepared.module;
@@ -209,6 +213,14 @@ fn lower(pipeline: &str, module: &mut Module) -> Result<Vec<(String, usize)>, Fr
     module.graphs.iter_mut().for_each(|graph| drop(graph.compact()));
     let changed = report.passes.into_iter().filter(|pass| pass.changes > 0);
     Ok(changed.map(|pass| (pass.pass, pass.changes)).collect())
+}
+
+/// Slots that were packed for a model before it was lowered, as the graph takes them that runs now: what the model computed
+/// of them itself, `@pack` does.
+fn relay(packed: Vec<Option<NamedTensors>>, module: &Module) -> Result<Vec<Option<NamedTensors>>, PackError> {
+    let Some(pack) = module.graph(PACK) else { return Ok(packed) };
+    let run = |slots: NamedTensors| Ok(Interpreter::new(pack).run(&slots)?);
+    packed.into_iter().map(|slots| slots.map(run).transpose()).collect()
 }
 
 /// The slots of each adapter: those that are `packed` already, and those that are made of the others.

@@ -14,7 +14,7 @@ use quad_quantize::profile::anchor::{self, AnchorError, AnchorRule};
 use quad_quantize::profile::make::{Made, MakeError, Options, make};
 use quad_quantize::profile::{Entry, Profile};
 use quad_quantize::rules::{Rules, UnknownRules};
-use quad_quantize::statistics::Statistics;
+use quad_quantize::statistics::{BASE, Statistics};
 
 /// How quantization is written in a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,20 @@ pub enum Form {
 /// A profile could not be put into effect.
 #[derive(Debug, thiserror::Error)]
 pub enum QuantizeError {
-    /// The profile is of another graph, or does not fit it.
+    /// The profile is of another graph.
+    #[error(
+        "the profile is of another graph, {expected}, and this one is {found}: it fits the model in full precision that was \
+         calibrated, {with}; one that was exposed for them needs none"
+    )]
+    OtherGraph {
+        /// The digest of the graph that the profile is of.
+        expected: String,
+        /// The digest of this one.
+        found: String,
+        /// With which adapters, in words.
+        with: String,
+    },
+    /// The profile does not fit the graph.
     #[error(transparent)]
     Insert(#[from] PassError),
     /// The passes that follow are not such.
@@ -115,6 +128,17 @@ pub fn disagreements(report: &Report) -> Vec<String> {
     said
 }
 
+/// With which adapters the graph of `profile` was made, as far as it says.
+fn with_adapters(profile: &Profile) -> String {
+    let names: Vec<&str> =
+        profile.anchor.adapters.iter().map(String::as_str).filter(|name| *name != BASE).collect();
+    if names.is_empty() {
+        return "without an adapter".to_owned();
+    }
+    let options: Vec<String> = names.iter().map(|name| format!("--adapter {name}=PATH")).collect();
+    format!("with all of its adapters, `{}`", options.join(" "))
+}
+
 /// Quantizes `module`, a frozen one with the digest `digest`, as `profile` says. The report says what became of each value.
 pub fn quantize(
     module: &mut Module,
@@ -122,6 +146,10 @@ pub fn quantize(
     profile: &Profile,
     form: Form,
 ) -> Result<Report, QuantizeError> {
+    if profile.graph != digest {
+        let (expected, found) = (profile.graph.clone(), digest.to_owned());
+        return Err(QuantizeError::OtherGraph { expected, found, with: with_adapters(profile) });
+    }
     let report = insert::insert_profile(module, digest, profile, &mut Context::default())?;
     let finish = if form == Form::Typed { "fold-quant,dce" } else { "dce" };
     let pipeline = Pipeline::parse(finish, &Registry::standard())?;

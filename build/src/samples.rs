@@ -22,7 +22,7 @@ pub enum DataFailure {
     #[error(transparent)]
     SafeTensors(#[from] SafeTensorsError),
     /// Arrays are not what the model takes.
-    #[error("`{}`: {source}", path.display())]
+    #[error("`{}`: {source}{}", path.display(), source_advice(source))]
     Samples {
         /// The file.
         path: PathBuf,
@@ -46,6 +46,28 @@ pub enum DataFailure {
     /// There are no samples.
     #[error("`{}` holds no sample", .0.display())]
     Empty(PathBuf),
+}
+
+/// What to do about elements that do not fit an input, if anything is.
+fn source_advice(error: &SampleError) -> String {
+    match error {
+        SampleError::Elements { found, expected, .. } => advice(*found, *expected),
+        _ => String::new(),
+    }
+}
+
+/// How NumPy makes elements of type `expected` out of such of type `found`, behind a message that asks for them.
+pub fn advice(found: DType, expected: DType) -> String {
+    let name = match expected {
+        DType::F64 => "float64",
+        DType::F32 => "float32",
+        DType::F16 => "float16",
+        DType::I64 => "int64",
+        DType::I32 => "int32",
+        DType::Bool => "bool",
+        _ => return String::new(),
+    };
+    if found == expected { String::new() } else { format!("; in NumPy, `array.astype('{name}')` makes them") }
 }
 
 /// Data of an adapter, or of all: `[NAME=]PATH`.

@@ -9,13 +9,14 @@ mod compute;
 pub use compute::compute;
 pub(crate) use compute::{infer_run_time, infer_with};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
 use crate::graph::{Graph, NodeRef, ValueId, ValueRef};
 use crate::loc::{Loc, Name};
-use crate::ops::{EvalError, InferError, Op, Results, Weight};
+use crate::ops::source::Binding;
+use crate::ops::{EvalError, InferError, Input, Op, Results, Weight};
 use crate::quantized::{Arithmetic, Call};
 use crate::tensor::Tensor;
 use crate::types::{Dim, SymId, TensorType};
@@ -26,6 +27,9 @@ pub type NamedTensors = BTreeMap<String, Tensor>;
 
 /// Types of tensors by name.
 pub type NamedTypes = BTreeMap<String, TensorType>;
+
+/// Inputs that a message lists.
+const LISTED: usize = 8;
 
 /// A run did not finish.
 #[derive(Debug, thiserror::Error)]
@@ -315,12 +319,8 @@ impl<'g> Interpreter<'g> {
         for input in self.graph.inputs() {
             let name = input.name().cloned().unwrap_or_else(|| "".into());
             let Some(ty) = given.get(&*name) else {
-                let names: Vec<String> = given.keys().map(|name| format!("`{name}`")).collect();
-                let given = match names.as_slice() {
-                    [] => "nothing is given".to_owned(),
-                    names => format!("given are {}", names.join(", ")),
-                };
-                return Err(RunError::MissingInput { name, expected: self.describe_inputs(), given });
+                let (expected, given) = (self.describe_inputs(), self.describe_given(given));
+                return Err(RunError::MissingInput { name, expected, given });
             };
             if !fits(ty, input.ty()) || !bind(ty, input.ty(), &mut sizes) {
                 let expected = self.describe_bound(input.ty(), &sizes);
@@ -385,13 +385,50 @@ impl<'g> Interpreter<'g> {
     }
 
     fn describe_inputs(&self) -> String {
-        let show = |value: crate::graph::ValueRef<'_>| {
+        let show = |value: ValueRef<'_>| {
             let name = value.name().map_or("", |name| &**name);
             format!("`{name}`: {}", self.describe(value.ty()))
         };
-        let inputs: Vec<String> = self.graph.inputs().map(show).collect();
-        if inputs.is_empty() { "no inputs".to_owned() } else { inputs.join(", ") }
+        let (slots, others): (Vec<ValueRef<'_>>, Vec<ValueRef<'_>>) = self.graph.inputs().partition(is_slot);
+        let [slots, others] = [slots, others].map(|inputs| inputs.into_iter().map(show).collect::<Vec<_>>());
+        if slots.len() + others.len() == 0 { "no inputs".to_owned() } else { few(&others, &slots) }
     }
+
+    /// The names that are given.
+    fn describe_given(&self, given: &NamedTypes) -> String {
+        let names = |input: ValueRef<'_>| input.name().map(ToString::to_string);
+        let known: BTreeSet<String> = self.graph.inputs().filter(is_slot).filter_map(names).collect();
+        let (slots, others): (Vec<&String>, Vec<&String>) =
+            given.keys().partition(|name| known.contains(*name));
+        let [slots, others] =
+            [slots, others].map(|names| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>());
+        if given.is_empty() {
+            "nothing is given".to_owned()
+        } else {
+            format!("given are {}", few(&others, &slots))
+        }
+    }
+}
+
+/// Whether an adapter fills `input`.
+fn is_slot(input: &ValueRef<'_>) -> bool {
+    input.producer().is::<Input>().is_some_and(|op| op.binding == Binding::Adapter)
+}
+
+/// The first of `parts`, and how many more there are. Slots of adapters are many, and seldom what a caller forgot: beside
+/// others they are only counted.
+fn few(parts: &[String], slots: &[String]) -> String {
+    if parts.is_empty() && slots.len() <= LISTED {
+        return slots.join(", ");
+    }
+    let mut listed: Vec<String> = parts.iter().take(LISTED).cloned().collect();
+    if parts.len() > LISTED {
+        listed.push(format!("and {} more", parts.len() - LISTED));
+    }
+    if !slots.is_empty() {
+        listed.push(format!("{} that adapters fill", slots.len()));
+    }
+    listed.join(", ")
 }
 
 /// The bytes of `tensor`, a result of `node`, that count as memory of the run: inputs and weights are there anyway.
@@ -459,6 +496,20 @@ mod tests {
             "input `x` is missing; the graph takes `x`: f32[batch, 2]; given are `z`"
         );
         assert_eq!(run("x", &[1, 3]), "input `x` is f32[1, 3], expected f32[batch, 2]");
+    }
+
+    #[test]
+    fn messages_list_few_names() {
+        let graph = doubled();
+        let ty = Tensor::zeros(DType::F32, &[1, 2]).expect("small").ty();
+        let given = (0..300).map(|at| (format!("z{at:03}"), ty.clone())).collect();
+        let said = Interpreter::new(&graph).check_inputs(&given).expect_err("must be refused").to_string();
+        assert!(
+            said.ends_with(
+                "given are `z000`, `z001`, `z002`, `z003`, `z004`, `z005`, `z006`, `z007`, and 292 more"
+            ),
+            "{said}"
+        );
     }
 
     #[test]

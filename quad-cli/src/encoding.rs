@@ -1,5 +1,7 @@
 //! How encodings are made of statistics: the options that all commands share which make profiles, for a file or to measure.
 
+use quad_backends::target;
+use quad_ir::graph::Graph;
 use quad_passes::lora::expose::Form;
 use quad_quantize::insert::{self, Encodings};
 use quad_quantize::precision::{Mixed, Pattern, Precision};
@@ -12,6 +14,8 @@ use quad_quantize::rules::Rules;
 
 use crate::exit::Failure;
 use crate::measuring::{Calibrated, Opened};
+use crate::patterns::{self, Reach};
+use crate::targets::TARGETS;
 
 /// How encodings are made of statistics.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,14 +23,17 @@ pub(crate) struct Encoding {
     /// Bits of weights, activations and slots, such as `w8a16`, `w8a8` or `w8a16-slots8`.
     #[arg(long, value_name = "PRECISION", default_value_t)]
     pub(crate) precision: Precision,
-    /// Another precision for values or modules that a pattern fits; the last that fits decides.
+    /// Another precision for values or modules whose whole name a pattern fits, with * for any text, such as
+    /// `*mid_block*=w8a8`; the last that fits decides.
     #[arg(long, value_name = "PATTERN=PRECISION", value_parser = mixed)]
     mixed: Vec<(Pattern, Precision)>,
     /// Values or modules that stay floats, with * for any text. May be given several times.
     #[arg(long = "float", value_name = "PATTERN")]
     floats: Vec<Pattern>,
-    /// What the target asks of encodings: reference, litert, qnn, neuropilot or exynos.
-    #[arg(long, value_name = "RULES", default_value = "reference", value_parser = rules)]
+    /// What the target asks of encodings: litert (for the targets litert, litert-qualcomm and exynos), qnn (for qnn), neuropilot
+    /// (for neuropilot, litert, litert-qualcomm and exynos), exynos (for exynos, litert and litert-qualcomm), or reference, which
+    /// `quad quantize` takes and no target does. The name of a target stands for the first that serve it.
+    #[arg(long, visible_alias = "target", value_name = "RULES", default_value = "reference", value_parser = rules)]
     rules: Rules,
     /// How ranges of activations are found: min-max, percentile=P, entropy, mse or moving-average=D.
     #[arg(long, value_name = "METHOD", default_value_t)]
@@ -44,16 +51,17 @@ pub(crate) struct Encoding {
 
 fn mixed(text: &str) -> Result<(Pattern, Precision), String> {
     let (name, precision) =
-        text.rsplit_once('=').ok_or("expected PATTERN=PRECISION, such as 'mid_block.*=w8a16'")?;
+        text.rsplit_once('=').ok_or("expected PATTERN=PRECISION, such as '*mid_block*=w8a16'")?;
     let pattern = name.parse().map_err(|error: quad_quantize::precision::BadPattern| error.to_string());
     let precision =
         precision.parse().map_err(|error: quad_quantize::precision::UnknownPrecision| error.to_string());
     Ok((pattern?, precision?))
 }
 
-/// Reads the name of the rules of a target.
+/// Reads the name of rules, or of a target, which stands for the first rules that serve it.
 pub(crate) fn rules(text: &str) -> Result<Rules, String> {
-    Rules::preset(text).map_err(|error| error.to_string())
+    let first = target::info(TARGETS, text).ok().and_then(|target| target.rules.first());
+    Rules::preset(first.copied().unwrap_or(text)).map_err(|error| error.to_string())
 }
 
 impl Encoding {
@@ -74,6 +82,20 @@ impl Encoding {
             site_scales: self.site_scales,
             ..Options::new(self.rules.clone(), mixed)
         }
+    }
+
+    /// What the patterns reach in `profile`, which was made with them for `graph`.
+    pub(crate) fn reach_in(&self, graph: &Graph, profile: &Profile) -> Vec<Reach> {
+        patterns::reach(graph, profile, self.mixed.iter().map(|(pattern, _)| pattern), &self.floats)
+    }
+
+    /// What the patterns reach in what is measured, in `precision`.
+    pub(crate) fn reach(&self, opened: &Opened, precision: Precision) -> Result<Vec<Reach>, Failure> {
+        if self.mixed.is_empty() && self.floats.is_empty() {
+            return Ok(Vec::new());
+        }
+        let profile = self.profile(&opened.calibrated, &opened.names(), &Mixed::uniform(precision))?;
+        Ok(self.reach_in(&opened.calibrated.graph, &profile))
     }
 
     /// The profile for `adapters`: of one alone, or of several together.

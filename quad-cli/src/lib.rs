@@ -13,12 +13,15 @@
 //! ```
 
 mod commands;
+mod destination;
 mod encoding;
 mod exit;
 mod freezing;
 mod measuring;
 mod output;
+mod patterns;
 mod picture;
+mod profiles;
 mod progress;
 mod qnn;
 mod table;

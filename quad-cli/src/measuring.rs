@@ -12,8 +12,9 @@ use quad_quantize::rules::graph;
 use quad_quantize::sensitivity::bench::{self, Bench, BenchError, Subject, View};
 use quad_quantize::sensitivity::divergence::Divergence;
 use quad_quantize::sensitivity::layers::{self, Layers};
-use quad_quantize::statistics::Statistics;
+use quad_quantize::statistics::{Statistics, digest};
 
+use crate::destination::Files;
 use crate::exit::Failure;
 use crate::freezing::freeze;
 use crate::frozen::{Frozen, Named, named};
@@ -138,6 +139,15 @@ pub(crate) fn runs(subjects: &[Subject]) -> usize {
 }
 
 impl Measuring {
+    /// What is read.
+    pub(crate) fn files(&self) -> Files {
+        Files::default()
+            .reads_model(&self.model)
+            .reads("the statistics", &self.stats)
+            .reads_adapters(self.adapters.iter().map(|adapter| &adapter.path))
+            .reads_data(self.data.iter().map(|data| &data.path))
+    }
+
     /// Reads everything, and checks that it belongs together.
     pub(crate) fn open(&self) -> Result<Opened, Failure> {
         self.check_data()?;
@@ -185,13 +195,20 @@ impl Measuring {
                 frozen.digest
             )));
         }
-        for (name, _) in &frozen.adapters {
-            if !statistics.adapters.contains_key(name) {
+        for (name, slots) in &frozen.adapters {
+            let Some(adapter) = statistics.adapters.get(name) else {
                 let known: Vec<&str> = statistics.adapters.keys().map(String::as_str).collect();
                 return Err(Failure::message(format!(
                     "`{}` has no statistics of adapter `{name}`, only of {}",
                     self.stats.display(),
                     known.join(", ")
+                )));
+            };
+            if adapter.digest != digest(slots) {
+                return Err(Failure::message(format!(
+                    "`{}` has statistics of another adapter called `{name}`, whose slots differ: give the one that was \
+                     calibrated, or calibrate with this one",
+                    self.stats.display()
                 )));
             }
         }

@@ -157,6 +157,28 @@ fn a_part_without_samples_is_told_of_and_makes_no_profile() {
     assert!(said.contains("`base` was run on no sample") && said.contains("--merge"), "{said}");
 }
 
+#[test]
+fn a_packed_adapter_is_the_adapter() {
+    let bench = Bench::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/testbed");
+    let folder = folder.canonicalize().expect("the fixtures").display().to_string();
+    let quad = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quad"));
+        let ran = command.args(arguments.split_whitespace()).current_dir(bench.0.path()).output();
+        let ran = ran.expect("runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    quad(&format!(
+        "lora expose {folder}/models/base.legacy17.onnx --adapter {folder}/lora/edge -o exposed.quad"
+    ));
+    quad(&format!("adapter pack exposed.quad {folder}/lora/edge -o packed.safetensors"));
+    let data =
+        format!("--data {folder}/data/edge.calib.safetensors --samples 1 --ignore target --ignore out.*");
+    let packed = bench.bytes(&format!("exposed.quad --adapter edge=packed.safetensors {data}"), "packed");
+    let loose = bench.bytes(&format!("exposed.quad --adapter edge={folder}/lora/edge {data}"), "loose");
+    assert!(packed == loose, "the statistics differ");
+}
+
 /// The samples that the file at `path` has, when there is a file.
 fn samples(path: &Path) -> usize {
     let file = path.exists().then(|| SafeTensorsFile::open(path).expect("a whole file"));

@@ -64,11 +64,15 @@ pub fn order(
     Ok(order)
 }
 
-/// The names of the values of the first layers in `order`, a part `share` of them, and how many layers that are.
-pub fn chosen(order: &[LayerScore], layers: &Layers, share: f64) -> (BTreeSet<String>, usize) {
-    let count = ((order.len() as f64 * share).round() as usize).min(order.len());
+/// How many of `layers` layers a part `share` of them is.
+pub fn count(layers: usize, share: f64) -> usize {
+    ((layers as f64 * share).round() as usize).min(layers)
+}
+
+/// The names of the values of the first `count` layers in `order`.
+pub fn first(order: &[LayerScore], layers: &Layers, count: usize) -> BTreeSet<String> {
     let names = order[..count].iter().filter_map(|score| layers.get(&score.layer));
-    (names.flatten().cloned().collect(), count)
+    names.flatten().cloned().collect()
 }
 
 /// Measures `steps` steps from no layer to all layers in the lower precision. `mixed` makes the encodings in which the
@@ -85,11 +89,33 @@ pub fn sweep<E: From<BenchError>>(
     let mut points = Vec::with_capacity(steps + 1);
     for step in 0..=steps {
         let share = step as f64 / steps.max(1) as f64;
-        let (names, count) = chosen(&order, layers, share);
-        let fidelity = bench.measure(&mixed(&names)?, &all, done)?;
+        let count = count(order.len(), share);
+        let fidelity = bench.measure(&mixed(&first(&order, layers, count))?, &all, done)?;
         points.push(Point { share, layers: count, fidelity });
     }
     Ok(Sweep { order, points })
+}
+
+/// The mix with the most layers in the lower precision with which every adapter has `quality`, in decibels: the last of
+/// `points` that has it, or one between it and the next, which `measure` looks for by halves. `None` where none has it.
+pub fn largest<E>(
+    points: &[Point],
+    quality: f64,
+    mut measure: impl FnMut(usize) -> Result<Point, E>,
+) -> Result<Option<Point>, E> {
+    let Some(at) = points.iter().rposition(|point| point.worst() >= quality) else { return Ok(None) };
+    let mut best = points[at].clone();
+    let mut beyond = points.get(at + 1).map_or(best.layers, |point| point.layers);
+    while best.layers + 1 < beyond {
+        let middle = best.layers.midpoint(beyond);
+        let point = measure(middle)?;
+        if point.worst() >= quality {
+            best = point;
+        } else {
+            beyond = middle;
+        }
+    }
+    Ok(Some(best))
 }
 
 #[cfg(test)]
@@ -126,12 +152,34 @@ mod tests {
         let score = |layer: &str| LayerScore { layer: layer.to_owned(), values: 1, qss: vec![0.0] };
         let order = ["b", "c", "a"].map(score);
         let names = |share: f64| {
-            let (names, count) = chosen(&order, &all, share);
-            (names.into_iter().collect::<Vec<String>>().join(" "), count)
+            let count = count(order.len(), share);
+            (first(&order, &all, count).into_iter().collect::<Vec<String>>().join(" "), count)
         };
         assert_eq!(names(0.0), (String::new(), 0));
         assert_eq!(names(0.34), ("b/y b/z".to_owned(), 1));
         assert_eq!(names(0.6), ("b/y b/z c/y".to_owned(), 2));
         assert_eq!(names(1.0), ("a/y b/y b/z c/y".to_owned(), 3));
+    }
+
+    #[test]
+    fn the_largest_share_is_found_between_points() {
+        // 50 dB with no layer, one less for each.
+        let point = |layers: usize| {
+            let fidelity = Fidelity { psnr: 50.0 - layers as f64, ssim: None, qss: 0.0 };
+            Point { share: layers as f64 / 20.0, layers, fidelity: vec![fidelity] }
+        };
+        let points = [0, 10, 20].map(point);
+        let find = |quality: f64| {
+            let mut measured = 0;
+            let found = largest(&points, quality, |layers| {
+                measured += 1;
+                Ok::<_, BenchError>(point(layers))
+            });
+            (found.expect("measured").map(|point| point.layers), measured)
+        };
+        assert_eq!(find(51.0), (None, 0));
+        assert_eq!(find(50.0), (Some(0), 3));
+        assert_eq!(find(36.5).0, Some(13));
+        assert_eq!(find(30.0), (Some(20), 0));
     }
 }

@@ -68,6 +68,21 @@ struct Found {
 /// Names that tools give the file in a folder.
 const TENSOR_FILES: &[&str] = &["adapter_model.safetensors", "pytorch_lora_weights.safetensors"];
 
+/// What of `folder` may be meant.
+fn others(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_file = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "safetensors");
+    let mut files: Vec<PathBuf> = entries.filter(is_file).collect();
+    files.sort();
+    match files.as_slice() {
+        [] => ", and no other .safetensors file".to_owned(),
+        [only] => format!("; name the file in it: `{}`", only.display()),
+        [first, rest @ ..] => {
+            format!("; name one of the files in it: `{}`, or one of {} more", first.display(), rest.len())
+        }
+    }
+}
+
 fn locate(path: &Path) -> Result<Found, AdapterError> {
     let unreadable = |error| AdapterError::Unreadable { path: path.to_owned(), error };
     let name = |name: Option<&OsStr>| name.unwrap_or_default().to_string_lossy().into_owned();
@@ -77,7 +92,7 @@ fn locate(path: &Path) -> Result<Found, AdapterError> {
         let tensors = TENSOR_FILES.iter().map(|file| path.join(file)).find(|file| file.is_file());
         let tensors = tensors.ok_or_else(|| AdapterError::NoAdapter {
             path: path.to_owned(),
-            found: format!("the folder has neither `{}`", TENSOR_FILES.join("` nor `")),
+            found: format!("the folder has neither `{}`{}", TENSOR_FILES.join("` nor `"), others(path)),
         })?;
         return Ok(Found { name: name(path.file_name()), config: beside(&tensors), tensors });
     }

@@ -84,6 +84,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let mut a = Archive::open(&arguments.a).map_err(Failure::input)?;
     let mut b = Archive::open(&arguments.b).map_err(Failure::input)?;
     let names: BTreeSet<String> = a.names().chain(b.names()).map(str::to_owned).collect();
+    if names.is_empty() {
+        let (a, b) = (arguments.a.display(), arguments.b.display());
+        return Err(Failure::message(format!(
+            "neither `{a}` nor `{b}` holds a tensor: there is nothing to compare"
+        )));
+    }
     let tolerance = Tolerance { rtol: arguments.rtol, atol: arguments.atol };
     let mut tensors = Vec::new();
     for name in names {

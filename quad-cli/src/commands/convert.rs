@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use quad_passes::registry::Registry;
 
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::model::{self, Format};
 use crate::output;
@@ -48,6 +49,8 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
     }
     // Before the model is read, which may take a while.
     let format = Format::of(&arguments.output).map_err(Failure::input)?;
+    // What is read of the model stays mapped until all is written, so onto itself is safe.
+    Files::default().writes([&arguments.output]).check()?;
     let module = model::open(&arguments.model).map_err(Failure::input)?;
     model::write(&arguments.output, format, &module, &arguments.model)?;
     writeln!(output::stdout(), "written to {}", arguments.output.display())?;

@@ -9,6 +9,7 @@ use quad_ir::graph::Graph;
 use quad_ir::ops::Input;
 use quad_ir::ops::source::Binding;
 
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::frozen::{Named, named};
 use crate::samples::{GivenData, given};
@@ -46,6 +47,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         let out = out.display();
         return Err(Failure::message(format!("`{out}` is there already; --force writes over it")));
     }
+    let files = Files::default().reads_model(&arguments.model);
+    let files = files.reads_adapters(arguments.adapters.iter().map(|adapter| &adapter.path));
+    files.reads_data(arguments.data.iter().map(|data| &data.path)).writes([out]).check()?;
     let module = model::open(&arguments.model).map_err(Failure::input)?;
     let graph = model::main_graph(&module, &arguments.model).map_err(Failure::input)?;
     let unknown = arguments

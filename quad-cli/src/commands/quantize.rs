@@ -11,15 +11,16 @@ use quad_ir::graph::Graph;
 use quad_ir::module::Module;
 use quad_passes::check::PACK;
 use quad_quantize::insert::{PROFILE, Report};
-use quad_quantize::profile::{Profile, Role};
+use quad_quantize::profile::Role;
 use serde::Serialize;
 
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::freezing::freeze;
 use crate::frozen::{Named, named};
 use crate::model::{self, Format};
 use crate::table::{Align, Table, bytes, counted, grouped};
-use crate::{output, packed};
+use crate::{output, packed, profiles};
 
 /// Quantize a model as a profile says.
 ///
@@ -102,7 +103,10 @@ struct Told {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let format = Format::of(&arguments.output).map_err(Failure::input)?;
     let form = form(format, arguments.form)?;
-    let mut profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
+    let files = Files::default().reads_model(&arguments.model).reads("the profile", &arguments.profile);
+    let adapters = arguments.adapter.iter().map(|adapter| &adapter.path);
+    files.reads_adapters(adapters).writes([&arguments.output]).check()?;
+    let mut profile = profiles::read(&arguments.profile)?;
     // Of the file, which is looked for by it, and not of what is left for ONNX.
     let hash = profile.hash();
     if format == Format::Onnx {

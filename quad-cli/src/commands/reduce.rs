@@ -9,6 +9,7 @@ use quad_passes::registry::Registry;
 use serde::Serialize;
 
 use super::pipeline::{Comparison, Subject};
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::model::Format;
 use crate::output;
@@ -64,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome,
             "inputs are drawn anew for every model that is tried: give --seed, not --inputs",
         ));
     }
+    Files::default().reads_model(&subject.model).writes([&arguments.output]).check()?;
     let pipeline = subject.pipeline(registry)?;
     let module = subject.module()?;
     let settings = arguments.comparison.settings(&module, subject)?;

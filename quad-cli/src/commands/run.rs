@@ -15,9 +15,10 @@ use quad_ir::interpret::{Interpreter, NamedTensors, NamedTypes, RunError};
 use quad_passes::registry::Registry;
 
 use crate::adapters::{Given, given};
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
-use crate::{model, output, table};
+use crate::{model, output, samples, table};
 use adapters::Bound;
 use kernels::Runtime;
 
@@ -83,14 +84,20 @@ enum RunFailure {
         table::bytes(*limit)
     )]
     Memory { path: PathBuf, limit: u64, source: RunError },
-    #[error("`{}` does not hold what `{}` takes", inputs.display(), path.display())]
-    Inputs { path: PathBuf, inputs: PathBuf, source: RunError },
+    #[error("`{}` does not hold what `{}` takes{advice}", inputs.display(), path.display())]
+    Inputs { path: PathBuf, inputs: PathBuf, advice: String, source: RunError },
     #[error("`{}` holds {found} tensors, `{}` takes {expected} inputs", inputs.display(), path.display())]
     Count { path: PathBuf, inputs: PathBuf, found: usize, expected: usize },
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome, Failure> {
+    let files = Files::default().reads_model(&arguments.model).reads("the inputs", &arguments.inputs);
+    let files = files.reads_adapters(arguments.adapter.iter().map(|given| &given.path));
+    files
+        .reads_given("the checkpoint", arguments.base.as_ref())
+        .writes_as([&arguments.outputs], &["npz"])
+        .check()?;
     if qnn::is_package(&arguments.model) {
         if arguments.kernels.is_some() {
             let why =
@@ -187,7 +194,15 @@ fn read_folder(graph: &Graph, slots: NamedTensors, arguments: &Arguments) -> Res
 
 fn check(graph: &Graph, types: &NamedTypes, inputs: &Path, path: &Path) -> Result<(), Failure> {
     Interpreter::new(graph).check_inputs(types).map_err(|source| {
-        Failure::input(RunFailure::Inputs { path: path.to_owned(), inputs: inputs.to_owned(), source })
+        let advice = match &source {
+            RunError::InputType { name, .. } => types
+                .get(&**name)
+                .zip(input_dtype(graph, name))
+                .map_or_else(String::new, |(found, expected)| samples::advice(found.dtype, expected)),
+            _ => String::new(),
+        };
+        let (path, inputs) = (path.to_owned(), inputs.to_owned());
+        Failure::input(RunFailure::Inputs { path, inputs, advice, source })
     })
 }
 

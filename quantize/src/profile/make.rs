@@ -73,13 +73,7 @@ const MASK: f32 = 1e6;
 /// Makes a profile of `statistics`, with the encodings of `anchor`. All adapters together are those that the anchor lists.
 pub fn make(statistics: &Statistics, anchor: &Anchor, options: &Options) -> Result<Made, MakeError> {
     let graph = graph::read(&statistics.model.text)?;
-    let is_of_all = statistics.adapters.keys().all(|name| anchor.adapters.contains(name));
-    if anchor.choice != UNIFIED || anchor.adapters.is_empty() || is_of_all {
-        return make_for(&graph, statistics, anchor, options);
-    }
-    let mut part = statistics.clone();
-    part.adapters.retain(|name, _| anchor.adapters.contains(name));
-    make_for(&graph, &part, anchor, options)
+    make_for(&graph, statistics, anchor, options)
 }
 
 /// As [`make`], with the graph of the statistics already read: for those who make many.
@@ -90,7 +84,9 @@ pub fn make_for(
     options: &Options,
 ) -> Result<Made, MakeError> {
     let plan = plan::plan(graph, &options.rules, &options.mixed, &options.floats)?;
-    let everyone: Vec<&AdapterStatistics> = statistics.adapters.values().collect();
+    let is_listed = |name: &String| anchor.adapters.is_empty() || anchor.adapters.contains(name);
+    let listed = statistics.adapters.iter().filter(|(name, _)| anchor.choice != UNIFIED || is_listed(name));
+    let everyone: Vec<&AdapterStatistics> = listed.map(|(_, adapter)| adapter).collect();
     let chosen = match statistics.adapters.get(&anchor.choice) {
         Some(adapter) => vec![adapter],
         None if anchor.choice == UNIFIED && !everyone.is_empty() => everyone.clone(),

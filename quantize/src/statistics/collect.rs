@@ -311,8 +311,8 @@ impl Observation {
     }
 }
 
-/// A digest of what an adapter gives.
-pub(super) fn digest(slots: &NamedTensors) -> String {
+/// A digest of what an adapter gives, which names it in statistics.
+pub fn digest(slots: &NamedTensors) -> String {
     let mut hasher = blake3::Hasher::new();
     for (name, tensor) in slots {
         let header = format!("{name} {}\n", tensor.ty());

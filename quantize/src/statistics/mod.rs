@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::encoding::Range;
 use histogram::Histogram;
 
-pub use collect::{CollectError, Observation, observed, weights};
+pub use collect::{CollectError, Observation, digest, observed, weights};
 pub use file::FormatError;
 pub use given::{GivenError, Ranges};
 pub use merge::MergeError;

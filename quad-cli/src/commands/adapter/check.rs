@@ -1,5 +1,6 @@
 //! `quad adapter check`: whether an adapter fits a profile that is frozen already.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use crate::freezing::freeze;
 use crate::frozen::{Frozen, Named, named};
 use crate::measuring::{Counter, Looking};
 use crate::table::{Align, Table, counted};
-use crate::{output, samples};
+use crate::{output, profiles, samples};
 
 /// Say whether an adapter fits a profile that was made without it.
 ///
@@ -26,6 +27,8 @@ use crate::{output, samples};
 /// command tells without any data. That does not see activations, which an adapter can drive out of their encodings. With
 /// --data the model is run on samples of the adapter's task, in full precision, with the profile, and with encodings of the
 /// adapter's own, and the verdict goes by what the profile costs.
+///
+/// Without --data the verdict is one on the slots alone, and says so.
 ///
 /// fit: the adapter can be used. fit with loss: it can be used, and is worse than it could be. needs distillation: it has
 /// to be tuned for the profile first; the command then ends with exit code 1.
@@ -56,10 +59,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PATTERN")]
     allow_unused: Vec<String>,
     /// The most that may be lost for a fit, in decibels.
-    #[arg(long, value_name = "DB", default_value_t = Limits::default().loss)]
+    #[arg(long, value_name = "DB", default_value_t = Limits::default().loss, value_parser = decibels)]
     fit_loss: f64,
     /// The most that may be lost without distillation, in decibels.
-    #[arg(long, value_name = "DB", default_value_t = Limits::default().most)]
+    #[arg(long, value_name = "DB", default_value_t = Limits::default().most, value_parser = decibels)]
     most_loss: f64,
     #[command(flatten)]
     looking: Looking,
@@ -72,6 +75,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Serialize)]
 struct Report {
     verdict: Verdict,
+    /// Whether the verdict goes by outputs, which were measured on data, or by slots alone.
+    measured: bool,
     /// What the outputs are expected to be; `None` without data.
     expected: Option<Forecast>,
     /// Elements of all slots, and how many of them are clipped.
@@ -93,12 +98,19 @@ const CANDIDATE: &str = "the adapter";
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
+    if arguments.fit_loss > arguments.most_loss {
+        return Err(Failure::message(format!(
+            "--fit-loss {} is more than --most-loss {}: what fits loses less than what only needs no distillation",
+            arguments.fit_loss, arguments.most_loss
+        )));
+    }
+    let profile = profiles::read(&arguments.profile)?;
     let mut given = arguments.beside.clone();
     given.push(Named { name: CANDIDATE.to_owned(), path: arguments.adapter.clone() });
     let frozen = freeze(&arguments.model, &given, &arguments.allow_unused)?;
     check_graph(&frozen, &profile, arguments)?;
     let slots = frozen.adapters.last().map(|(_, slots)| slots.clone()).unwrap_or_default();
+    refuse_zeros(&slots, &arguments.adapter)?;
     let limits = Limits { loss: arguments.fit_loss, most: arguments.most_loss, ..Limits::default() };
     let fits = admission::fit(&slots, &profile).map_err(Failure::input)?;
     note_floats(slots.len() - fits.len());
@@ -109,6 +121,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let verdict = admission::judge(&fits, expected.as_ref().map(|forecast| forecast.expected), limits);
     let report = Report {
         verdict,
+        measured: expected.is_some(),
         expected,
         elements: fits.iter().map(|fit| fit.elements).sum(),
         clipped: fits.iter().map(|fit| fit.clipped).sum(),
@@ -128,6 +141,37 @@ fn note_floats(floats: usize) {
             "the profile has no encoding of {floats}: of what stays a float nothing is clipped"
         ));
     }
+}
+
+/// Reads decibels that may be lost.
+fn decibels(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(decibels) if decibels >= 0.0 => Ok(decibels),
+        _ => Err("expected decibels, a number that is not negative".to_owned()),
+    }
+}
+
+/// Refuses an adapter that changes nothing: one of whose layers each has a factor of zeros alone.
+fn refuse_zeros(slots: &NamedTensors, path: &Path) -> Result<(), Failure> {
+    let mut zeros: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+    for (name, tensor) in slots {
+        // A slot is called after the module, `PATH.lora_A.0`.
+        let Some((site, part)) = name.split_once(".lora_") else { continue };
+        let elements = tensor.to_f64().map_err(Failure::input)?;
+        let part = part.split_once('.').map_or(part, |(part, _)| part);
+        *zeros.entry((site, part)).or_insert(true) &= elements.iter().all(|element| *element == 0.0);
+    }
+    let sites: BTreeSet<&str> = zeros.keys().map(|(site, _)| *site).collect();
+    let silent: BTreeSet<&str> =
+        zeros.iter().filter(|(_, zero)| **zero).map(|((site, _), _)| *site).collect();
+    if sites.is_empty() || silent.len() < sites.len() {
+        return Ok(());
+    }
+    Err(Failure::message(format!(
+        "`{}` changes nothing: at each of its {} a factor is zero everywhere, so every profile fits; see `quad adapter verify`",
+        path.display(),
+        counted(sites.len(), "layer")
+    )))
 }
 
 /// Whether the profile is of the graph.
@@ -196,10 +240,18 @@ impl Report {
         match &self.expected {
             Some(forecast) => self.print_forecast(forecast, out)?,
             None => {
-                writeln!(out, "outputs: not looked at, --data is missing; activations may be clipped too")?;
+                writeln!(
+                    out,
+                    "outputs: not measured, --data is missing; activations may be clipped, and outputs far off, although \
+                     slots fit"
+                )?;
             }
         }
-        writeln!(out, "verdict: {}", self.verdict)?;
+        if self.measured {
+            writeln!(out, "verdict: {}", self.verdict)?;
+        } else {
+            writeln!(out, "verdict on the slots alone, outputs not measured: {}", self.verdict)?;
+        }
         Ok(())
     }
 

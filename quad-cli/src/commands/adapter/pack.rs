@@ -9,6 +9,7 @@ use quad_passes::lora::interface::Interface;
 use serde::Serialize;
 
 use crate::adapters::{self, AdapterFailure, Given, Rank, Settings, given};
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::table::counted;
 use crate::{model, output, packed};
@@ -64,6 +65,9 @@ struct Report {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let paths = arguments.adapters.iter().map(|given| &given.path);
+    let files = Files::default().reads_model(&arguments.model).reads_adapters(paths);
+    files.writes([&arguments.output]).check()?;
     let module = model::open(&arguments.model).map_err(Failure::input)?;
     if Interface::of(&module).map_err(Failure::input)?.sites.is_empty() {
         return Err(Failure::input(AdapterFailure::NotExposed));

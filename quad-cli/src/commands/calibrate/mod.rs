@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use quad_quantize::precision::Pattern;
 use quad_quantize::statistics::{MergeError, Statistics};
 
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::frozen::{Named, named};
 use crate::samples::{GivenData, given};
@@ -112,6 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     // The grammar asks for it in all other cases.
     let output = arguments.output.as_deref().ok_or_else(|| Failure::message("-o STATS is missing"))?;
+    arguments.files().writes([&output.to_owned()]).check()?;
     let (taken, checkpoint) = match (&arguments.model, &arguments.ranges) {
         (Some(model), Some(ranges)) => (given::take(arguments, model, ranges)?, None),
         (Some(model), None) => take::take(arguments, model, output)?,
@@ -123,6 +125,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         let _ = fs::remove_file(checkpoint);
     }
     report(&taken, output)
+}
+
+impl Arguments {
+    /// What is read.
+    fn files(&self) -> Files {
+        let files = self.model.iter().fold(Files::default(), |files, path| files.reads_model(path));
+        let files = files.reads_given("the ranges", self.ranges.as_ref());
+        let files = self.merge.iter().fold(files, |files, path| files.reads("statistics", path));
+        files
+            .reads_adapters(self.adapter.iter().map(|adapter| &adapter.path))
+            .reads_data(self.data.iter().map(|data| &data.path))
+    }
 }
 
 /// The statistics of all files in `paths` together.

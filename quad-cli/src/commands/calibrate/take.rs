@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quad_build::calibrate::checkpoint::{self, Found};
-use quad_build::calibrate::{self, Checkpoint, Plan};
+use quad_build::calibrate::{self, CalibrateError, Checkpoint, Plan};
 use quad_ir::graph::Graph;
 use quad_ir::interpret::NamedTensors;
-use quad_quantize::statistics::{BASE, Model, Statistics, weights};
+use quad_quantize::statistics::{BASE, CollectError, Model, Statistics, weights};
 use rayon::ThreadPoolBuilder;
 
 use super::{Arguments, Shard};
@@ -33,7 +33,27 @@ pub(super) fn take(
     let interval = Duration::from_secs(arguments.checkpoint_every);
     let checkpoint = Checkpoint { path: beside(output), interval };
     let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(Failure::input)?.install(|| run(&plan, graph, checkpoint))
+    let taken = pool.map_err(Failure::input)?.install(|| run(&plan, graph, checkpoint));
+    taken.map_err(|error| explain(error, arguments))
+}
+
+/// What is said of a failed run: of numbers that no encoding holds, also where they came from.
+fn explain(error: CalibrateError, arguments: &Arguments) -> Failure {
+    let from = match &error {
+        CalibrateError::Collect(CollectError::NotFinite { adapter, .. }) => {
+            let of = |name: Option<&str>| arguments.data.iter().find(|data| data.name.as_deref() == name);
+            of(Some(adapter)).or_else(|| of(None)).map(|data| ("data", &data.path))
+        }
+        CalibrateError::Collect(CollectError::Slot { adapter, .. }) => {
+            let given = arguments.adapter.iter().find(|given| given.name == *adapter);
+            given.map(|given| ("file", &given.path))
+        }
+        _ => None,
+    };
+    match from {
+        Some((what, path)) => Failure::message(format!("{error} (its {what}: `{}`)", path.display())),
+        None => Failure::input(error),
+    }
 }
 
 /// Whether the names in `--data` are those of adapters, and each adapter has data.
@@ -75,7 +95,7 @@ fn plan<'f>(arguments: &Arguments, frozen: &'f Frozen, graph: &Graph) -> Result<
         })?;
         let samples = samples::read(&data.path, graph, &arguments.ignore).map_err(Failure::input)?;
         let chosen = choose(samples.len(), arguments.samples, arguments.shard);
-        plan.add(graph, (name, slots), samples, chosen).map_err(Failure::input)?;
+        plan.add(graph, (name, slots), samples, chosen).map_err(|error| explain(error.into(), arguments))?;
     }
     Ok(plan)
 }
@@ -99,7 +119,7 @@ fn run(
     plan: &Plan<'_>,
     graph: &Graph,
     checkpoint: Checkpoint,
-) -> Result<(Statistics, Option<PathBuf>), Failure> {
+) -> Result<(Statistics, Option<PathBuf>), CalibrateError> {
     let (begun, checkpoint) = match checkpoint::find(&checkpoint.path, plan) {
         Found::Nothing => (None, Some(checkpoint)),
         Found::Begun(begun) => {
@@ -114,11 +134,11 @@ fn run(
             (None, None)
         }
     };
-    let weights = if begun.is_some() { BTreeMap::new() } else { weights(graph).map_err(Failure::input)? };
+    let weights = if begun.is_some() { BTreeMap::new() } else { weights(graph)? };
     let progress = Progress::new("calibrating");
     let progress = |done, total| progress.set(done, total);
     let taken = calibrate::take(plan, graph, weights, begun, checkpoint.as_ref(), &progress);
-    Ok((taken.map_err(Failure::input)?, checkpoint.map(|checkpoint| checkpoint.path)))
+    Ok((taken?, checkpoint.map(|checkpoint| checkpoint.path)))
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use quad_quantize::profile::Profile;
 use quad_quantize::profile::anchor::AnchorRule;
 use quad_quantize::sensitivity::choice::MARGIN;
 
+use crate::destination::Files;
 use crate::exit::Failure;
 use crate::freezing::freeze;
-use crate::output;
+use crate::{output, profiles};
 
 /// Where encodings come from.
 #[derive(Debug, clap::Args)]
@@ -76,6 +77,12 @@ pub(super) fn quantized(
 }
 
 impl Quantizing {
+    /// `files` and what encodings come from.
+    pub(super) fn files(&self, files: Files) -> Files {
+        let files = files.reads_given("the profile", self.profile.as_ref());
+        files.reads_given("the statistics", self.stats.as_ref())
+    }
+
     /// The profile that is given or made, which fits `target`.
     fn profile(&self, model: &Path, stored: Stored, target: &TargetInfo) -> Result<Option<Profile>, Failure> {
         let precision = match stored {
@@ -83,7 +90,7 @@ impl Quantizing {
             Stored::Single | Stored::Half => None,
         };
         if let Some(path) = &self.profile {
-            let profile = Profile::read(path).map_err(Failure::input)?;
+            let profile = profiles::read(path)?;
             quantized::check_rules(&profile, target).map_err(Failure::input)?;
             return match precision.filter(|precision| *precision != profile.precision) {
                 None => Ok(Some(profile)),

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::super::pipeline::size;
 use super::quantizing::{self, Quantizing, Stored};
 use crate::adapters::{self, Prepared, Rank, Settings};
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::frozen::{Named, named};
 use crate::table::{bytes, counted};
@@ -118,9 +119,15 @@ pub(super) fn run(
     registry: &Registry,
 ) -> Result<Outcome, Failure> {
     if target == QNN.name {
+        // Those that a folder has already; nothing else of its files is an input.
+        let slots = options.adapters.iter().map(|adapter| out.join(format!("{}.safetensors", adapter.name)));
+        let slots: Vec<PathBuf> = slots.filter(|path| path.exists()).collect();
+        options.files(model).writes(&options.keep).writes(&slots).check()?;
         return super::qnn::run(model, out, options, registry);
     }
     let target = target::find(&TARGETS, target, options.arch.as_deref()).map_err(Failure::input)?;
+    let slots: Vec<PathBuf> = options.adapters.iter().map(|adapter| beside(out, &adapter.name)).collect();
+    options.files(model).writes([&out.to_owned()]).writes(&options.keep).writes(&slots).check()?;
     let mut notes = Vec::new();
     let info = target::info(&TARGETS, target.name()).map_err(Failure::input)?;
     let mut prepared = prepared(model, options, info, registry, &mut notes)?;
@@ -211,6 +218,12 @@ fn check(
 }
 
 impl Options {
+    /// What is read.
+    fn files(&self, model: &Path) -> Files {
+        let adapters = self.adapters.iter().map(|adapter| &adapter.path);
+        self.quantizing.files(Files::default().reads_model(model).reads_adapters(adapters))
+    }
+
     /// How the model is written.
     fn emission(&self) -> litert::Options {
         litert::Options {

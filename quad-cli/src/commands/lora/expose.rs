@@ -11,6 +11,7 @@ use quad_passes::lora::interface::{Interface, SiteTypes};
 use serde::Serialize;
 
 use crate::adapters::{self, Prepared, Rank, Settings};
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::model::{self, Format};
 use crate::table::counted;
@@ -97,6 +98,10 @@ struct Line {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     // Before the model is read, which may take a while.
     let format = Format::of(&arguments.output).map_err(Failure::input)?;
+    let files =
+        Files::default().reads_model(&arguments.model).reads_given("the checkpoint", arguments.base.as_ref());
+    let files = files.reads_adapters(arguments.adapter.iter().map(|adapter| &adapter.path));
+    files.writes([&arguments.output]).writes(&arguments.lifted).check()?;
     let base = arguments.base.as_ref().map(|path| SafeTensorsFile::open(path)).transpose();
     let base = base.map_err(Failure::input)?;
     let module = model::open(&arguments.model).map_err(Failure::input)?;

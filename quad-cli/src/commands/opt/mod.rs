@@ -16,6 +16,7 @@ use quad_passes::runner::{self, Observer, RunError, RunErrorKind, RunOptions, Ru
 use serde::Serialize;
 
 use super::pipeline::{Comparison, Subject};
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::model::{self, Format};
 use crate::output;
@@ -63,6 +64,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, registry: &Registry) -> Result<Outcome, Failure> {
     // Before the model is read, which may take a while.
     let format = arguments.output.as_deref().map(Format::of).transpose().map_err(Failure::input)?;
+    let files = Files::default()
+        .reads_model(&arguments.subject.model)
+        .reads_given("the inputs", arguments.comparison.inputs.as_ref());
+    files.writes(&arguments.output).check()?;
     let pipeline = arguments.subject.pipeline(registry)?;
     arguments.check_names(registry)?;
     let mut module = arguments.subject.module()?;

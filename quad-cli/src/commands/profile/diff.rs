@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use quad_quantize::profile::Profile;
 use quad_quantize::profile::diff::{Difference, Fact, FloatChange};
 
 use crate::exit::{Failure, Outcome};
 use crate::output;
+use crate::profiles;
 use crate::table::{Align, Table};
 
 /// Say what two profiles differ in: scales in percent, zero points in steps, roles and axes, values that only one of them
@@ -35,8 +35,7 @@ pub(crate) struct Arguments {
 const SHOWN: usize = 20;
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let [left, right] =
-        [&arguments.left, &arguments.right].map(|path| Profile::read(path).map_err(Failure::input));
+    let [left, right] = [&arguments.left, &arguments.right].map(|path| profiles::read(path));
     let difference = Difference::of(&left?, &right?);
     let out = &mut output::stdout();
     if arguments.json {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use quad_ir::whole_file::WholeFile;
 use quad_quantize::interchange::Format;
 use quad_quantize::interchange::convert;
-use quad_quantize::profile::Profile;
 
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
-use crate::output;
+use crate::{output, profiles};
 
 /// Write the encodings of a profile as other tools read them, and say what their format has no place for.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,8 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
+    Files::default().reads("the profile", &arguments.profile).writes([&arguments.output]).check()?;
+    let profile = profiles::read(&arguments.profile)?;
     let (encodings, report) = convert::export(&profile, arguments.format);
     let write = || {
         let mut file = WholeFile::create(&arguments.output)?;

@@ -7,6 +7,7 @@ use quad_quantize::interchange::convert;
 use quad_quantize::interchange::{Encodings, Format};
 use quad_quantize::rules::{Rules, graph};
 
+use crate::destination::Files;
 use crate::exit::{Failure, Outcome};
 use crate::{output, statistics};
 
@@ -25,8 +26,8 @@ pub(crate) struct Arguments {
     /// What `quad calibrate` wrote for the model.
     #[arg(long)]
     stats: PathBuf,
-    /// What the target asks of encodings: reference, litert, qnn, neuropilot or exynos.
-    #[arg(long, value_name = "PRESET", default_value = "reference", value_parser = crate::encoding::rules)]
+    /// What the target asks of encodings: reference, litert, qnn, neuropilot, exynos, or the name of a target.
+    #[arg(long, visible_alias = "target", value_name = "PRESET", default_value = "reference", value_parser = crate::encoding::rules)]
     rules: Rules,
     /// The profile to write.
     #[arg(short, long)]
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let files =
+        Files::default().reads("the encodings", &arguments.file).reads("the statistics", &arguments.stats);
+    files.writes([&arguments.output]).check()?;
     let failed =
         |error: &dyn std::fmt::Display| Failure::message(format!("`{}`: {error}", arguments.file.display()));
     let text = fs::read_to_string(&arguments.file).map_err(|error| failed(&error))?;

@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use quad_quantize::profile::anchor::{self, AnchorRule};
-use quad_quantize::profile::make::make;
+use quad_quantize::profile::make::make_for;
 use quad_quantize::profile::scores::Scores;
+use quad_quantize::rules::graph;
 use quad_quantize::sensitivity::choice::MARGIN;
 
+use crate::destination::Files;
 use crate::encoding::Encoding;
 use crate::exit::{Failure, Outcome};
-use crate::{output, statistics};
+use crate::{output, patterns, statistics};
 
 /// Make a profile of what calibration found.
 ///
@@ -20,7 +22,7 @@ use crate::{output, statistics};
 #[command(after_help = "Examples:
   quad profile make unet.stats --anchor unified -o unet.profile
   quad profile make unet.stats --anchor auto --scores unet.scores --rules qnn -o unet.profile
-  quad profile make unet.stats --anchor edge --precision w8a8 --mixed 'mid_block.*=w8a16' --method percentile=99.99 -o p.profile")]
+  quad profile make unet.stats --anchor edge --precision w8a8 --mixed '*mid_block*=w8a16' --method percentile=99.99 -o p.profile")]
 pub(crate) struct Arguments {
     /// What `quad calibrate` wrote.
     stats: PathBuf,
@@ -42,6 +44,9 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let files = Files::default().reads("the statistics", &arguments.stats);
+    let files = files.reads_given("the scores", arguments.scores.as_ref());
+    files.writes([&arguments.output]).check()?;
     let statistics = statistics::read(&arguments.stats).map_err(Failure::input)?;
     let scores = arguments.scores.as_deref().map(read_scores).transpose()?;
     let margin = arguments.margin.or(scores.as_ref().and_then(|scores| scores.margin)).unwrap_or(MARGIN);
@@ -50,10 +55,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     if let (AnchorRule::Scored(..), Some(scores)) = (&rule, &scores) {
         scores.other_precision(arguments.encoding.precision).iter().for_each(|note| output::note(note));
     }
-    let made = make(&statistics, &anchor, &arguments.encoding.options()).map_err(Failure::input)?;
+    let graph = graph::read(&statistics.model.text).map_err(Failure::input)?;
+    let made = make_for(&graph, &statistics, &anchor, &arguments.encoding.options());
+    let made = made.map_err(Failure::input)?;
+    let patterns = arguments.encoding.reach_in(&graph, &made.profile);
     made.profile.write(&arguments.output).map_err(Failure::input)?;
     made.notes.iter().for_each(|note| output::note(note));
     super::show::summary(&made.profile, &mut output::stdout())?;
+    patterns::print(&patterns, &mut output::stdout())?;
     super::written(&arguments.output, &mut output::stdout())?;
     Ok(Outcome::Done)
 }

@@ -9,8 +9,8 @@ use quad_quantize::profile::{Entry, Profile, Role};
 use serde_json::{Value, json};
 
 use crate::exit::{Failure, Outcome};
-use crate::output;
 use crate::table::{Align, Table};
+use crate::{output, profiles};
 
 /// Show what a profile says: of which anchor it is, by which rules, and the encoding of each value.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let profile = Profile::read(&arguments.profile).map_err(Failure::input)?;
+    let profile = profiles::read(&arguments.profile)?;
     let out = &mut output::stdout();
     if arguments.json {
         let text = profile.to_text();

@@ -12,6 +12,7 @@ use quad_quantize::sensitivity::choice::{MARGIN, Rule, Verdict};
 use quad_quantize::sensitivity::layers::{self, Layers};
 use quad_quantize::sensitivity::matrix::Matrix;
 
+use crate::destination::PICTURES;
 use crate::encoding::Encoding;
 use crate::exit::{Failure, Outcome};
 use crate::measuring::{Counter, Measuring, runs};
@@ -70,8 +71,11 @@ fn part(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let files = arguments.measuring.files().writes(&arguments.output);
+    files.writes_as(&arguments.plot, &PICTURES).check()?;
     let opened = arguments.measuring.open()?;
     let names = opened.names();
+    let patterns = arguments.encoding.reach(&opened, arguments.encoding.precision)?;
     let encodings = |adapters: &[&str]| arguments.encoding.uniform(&opened, adapters);
     let mut candidates = Vec::new();
     for name in &names {
@@ -96,8 +100,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     drop(counter);
     let groups = if arguments.groups { Some(arguments.group(&bench, &matrix, &encodings)?) } else { None };
     let peak = bench.peak();
-    let report =
-        Report { peak, divergence: view.divergence, scores, matrix, choice, verdict, layers, groups };
+    let report = Report {
+        peak,
+        divergence: view.divergence,
+        scores,
+        matrix,
+        choice,
+        verdict,
+        layers,
+        groups,
+        patterns,
+    };
     report.write(arguments.output.as_deref(), arguments.plot.as_deref())?;
     report.print(arguments.json)?;
     Ok(Outcome::Done)

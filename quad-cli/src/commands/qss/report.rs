@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::output;
+use crate::patterns::{self, Reach};
 use crate::picture;
 use crate::table::{Align, Table};
 
@@ -39,6 +40,9 @@ pub(super) struct Report {
     pub(super) layers: Vec<LayerScore>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) groups: Option<Groups>,
+    /// What patterns reach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) patterns: Vec<Reach>,
 }
 
 /// A verdict, and whether it is good.
@@ -204,6 +208,7 @@ impl Report {
             groups.print(out)?;
         }
         self.print_layers(out)?;
+        patterns::print(&self.patterns, out)?;
         Ok(())
     }
 
