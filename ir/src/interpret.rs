@@ -5,21 +5,22 @@
 //! error instead of an exhausted machine.
 
 mod compute;
+mod inputs;
 
 pub use compute::compute;
 pub(crate) use compute::{infer_run_time, infer_with};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use inputs::fits;
 use rustc_hash::FxHashMap;
 
 use crate::graph::{Graph, NodeRef, ValueId, ValueRef};
 use crate::loc::{Loc, Name};
-use crate::ops::source::Binding;
-use crate::ops::{EvalError, InferError, Input, Op, Results, Weight};
+use crate::ops::{EvalError, InferError, Op, Results, Weight};
 use crate::quantized::{Arithmetic, Call};
 use crate::tensor::Tensor;
-use crate::types::{Dim, SymId, TensorType};
+use crate::types::TensorType;
 use crate::weights::{WeightError, WeightId};
 
 /// Tensors by name.
@@ -27,9 +28,6 @@ pub type NamedTensors = BTreeMap<String, Tensor>;
 
 /// Types of tensors by name.
 pub type NamedTypes = BTreeMap<String, TensorType>;
-
-/// Inputs that a message lists.
-const LISTED: usize = 8;
 
 /// A run did not finish.
 #[derive(Debug, thiserror::Error)]
@@ -312,123 +310,6 @@ impl<'g> Interpreter<'g> {
         let op = node.op().def().name();
         Err(RunError::Memory { op, loc: Box::new(node.loc().clone()), needed, held, limit: self.limit })
     }
-
-    /// Checks that tensors of the types `given` are what the graph takes, without having them.
-    pub fn check_inputs(&self, given: &NamedTypes) -> Result<(), RunError> {
-        let mut sizes: FxHashMap<SymId, u64> = FxHashMap::default();
-        for input in self.graph.inputs() {
-            let name = input.name().cloned().unwrap_or_else(|| "".into());
-            let Some(ty) = given.get(&*name) else {
-                let (expected, given) = (self.describe_inputs(), self.describe_given(given));
-                return Err(RunError::MissingInput { name, expected, given });
-            };
-            if !fits(ty, input.ty()) || !bind(ty, input.ty(), &mut sizes) {
-                let expected = self.describe_bound(input.ty(), &sizes);
-                return Err(RunError::InputType { name, found: ty.to_string(), expected });
-            }
-        }
-        self.check_computed_sizes(given, &sizes)?;
-        let known =
-            |name: &String| self.graph.inputs().any(|input| input.name().is_some_and(|n| **n == **name));
-        match given.keys().find(|name| !known(name)) {
-            Some(name) => {
-                Err(RunError::UnknownInput { name: name.clone(), expected: self.describe_inputs() })
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Sizes such as `2*batch + 1` of inputs, once all symbols have their values.
-    fn check_computed_sizes(
-        &self,
-        given: &NamedTypes,
-        sizes: &FxHashMap<SymId, u64>,
-    ) -> Result<(), RunError> {
-        let wrong = |(dim, size): (&Dim, &Dim)| {
-            let computed = dim.expr().evaluate(&|symbol| sizes.get(&symbol).copied());
-            computed.is_some_and(|computed| u64::try_from(computed).ok() != size.known())
-        };
-        for input in self.graph.inputs() {
-            let Some((name, ty)) = input.name().and_then(|name| given.get_key_value(&**name)) else {
-                continue;
-            };
-            if input.ty().shape.iter().zip(ty.shape.iter()).any(wrong) {
-                let expected = self.describe_bound(input.ty(), sizes);
-                return Err(RunError::InputType {
-                    name: name.as_str().into(),
-                    found: ty.to_string(),
-                    expected,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn describe(&self, ty: &TensorType) -> String {
-        format!("{}{}", ty.dtype, self.graph.symbols().show(&ty.shape))
-    }
-
-    /// As [`describe`](Self::describe), with the values of the symbols that have one.
-    fn describe_bound(&self, ty: &TensorType, sizes: &FxHashMap<SymId, u64>) -> String {
-        let mut symbols: Vec<SymId> = Vec::new();
-        for dim in ty.shape.iter() {
-            symbols.extend(dim.expr().terms().flat_map(|(factors, _)| factors.to_vec()));
-        }
-        symbols.sort_unstable();
-        symbols.dedup();
-        let value = |symbol: &SymId| {
-            sizes.get(symbol).map(|size| format!("{} = {size}", self.graph.symbols().spelling(*symbol)))
-        };
-        let values: Vec<String> = symbols.iter().filter_map(value).collect();
-        let ty = self.describe(ty);
-        if values.is_empty() { ty } else { format!("{ty} with {}", values.join(", ")) }
-    }
-
-    fn describe_inputs(&self) -> String {
-        let show = |value: ValueRef<'_>| {
-            let name = value.name().map_or("", |name| &**name);
-            format!("`{name}`: {}", self.describe(value.ty()))
-        };
-        let (slots, others): (Vec<ValueRef<'_>>, Vec<ValueRef<'_>>) = self.graph.inputs().partition(is_slot);
-        let [slots, others] = [slots, others].map(|inputs| inputs.into_iter().map(show).collect::<Vec<_>>());
-        if slots.len() + others.len() == 0 { "no inputs".to_owned() } else { few(&others, &slots) }
-    }
-
-    /// The names that are given.
-    fn describe_given(&self, given: &NamedTypes) -> String {
-        let names = |input: ValueRef<'_>| input.name().map(ToString::to_string);
-        let known: BTreeSet<String> = self.graph.inputs().filter(is_slot).filter_map(names).collect();
-        let (slots, others): (Vec<&String>, Vec<&String>) =
-            given.keys().partition(|name| known.contains(*name));
-        let [slots, others] =
-            [slots, others].map(|names| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>());
-        if given.is_empty() {
-            "nothing is given".to_owned()
-        } else {
-            format!("given are {}", few(&others, &slots))
-        }
-    }
-}
-
-/// Whether an adapter fills `input`.
-fn is_slot(input: &ValueRef<'_>) -> bool {
-    input.producer().is::<Input>().is_some_and(|op| op.binding == Binding::Adapter)
-}
-
-/// The first of `parts`, and how many more there are. Slots of adapters are many, and seldom what a caller forgot: beside
-/// others they are only counted.
-fn few(parts: &[String], slots: &[String]) -> String {
-    if parts.is_empty() && slots.len() <= LISTED {
-        return slots.join(", ");
-    }
-    let mut listed: Vec<String> = parts.iter().take(LISTED).cloned().collect();
-    if parts.len() > LISTED {
-        listed.push(format!("and {} more", parts.len() - LISTED));
-    }
-    if !slots.is_empty() {
-        listed.push(format!("{} that adapters fill", slots.len()));
-    }
-    listed.join(", ")
 }
 
 /// The bytes of `tensor`, a result of `node`, that count as memory of the run: inputs and weights are there anyway.
@@ -436,88 +317,5 @@ fn counted(node: NodeRef<'_>, tensor: &Tensor) -> u64 {
     if matches!(node.op(), Op::Input(_) | Op::Weight(_)) { 0 } else { tensor.bytes().len() as u64 }
 }
 
-/// Whether `found`, whose sizes are known, has the element type, the rank and the known sizes of `expected`.
-fn fits(found: &TensorType, expected: &TensorType) -> bool {
-    let fits_size = |(size, dim): (&Dim, &Dim)| dim.known().is_none_or(|known| size.known() == Some(known));
-    found.dtype == expected.dtype
-        && found.rank() == expected.rank()
-        && found.shape.iter().zip(expected.shape.iter()).all(fits_size)
-}
-
-/// Binds the symbols of `expected` to the sizes of `found`; `false` when one is bound to another size already.
-fn bind(found: &TensorType, expected: &TensorType, sizes: &mut FxHashMap<SymId, u64>) -> bool {
-    found.shape.iter().zip(expected.shape.iter()).all(|(size, dim)| match (dim, size.known()) {
-        (Dim::Sym(symbol), Some(size)) => *sizes.entry(*symbol).or_insert(size) == size,
-        _ => true,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dtype::DType;
-    use crate::graph::Output;
-    use crate::ops::source::Binding;
-    use crate::ops::{Add, Reshape, ShapeOf};
-    use crate::types::Shape;
-
-    /// `y = reshape(x + x, shape_of(x))` with a dynamic batch.
-    fn doubled() -> Graph {
-        let mut graph = Graph::new("main");
-        let batch = Dim::Sym(graph.symbols_mut().named("batch"));
-        let ty = TensorType::new(DType::F32, Shape::from_iter([batch, Dim::Known(2)]));
-        let x = graph.add_input("x", ty.clone(), Binding::Run, Loc::Built).expect("typed");
-        let sum = graph.add_value(Add, &[x, x], Loc::Built).expect("typed");
-        let shape = graph.add_value(ShapeOf::default(), &[x], Loc::Built).expect("typed");
-        let y = graph.add_value(Reshape::default(), &[sum, shape], Loc::Built).expect("typed");
-        assert_eq!(graph.value(y).ty(), &ty, "the symbolic shape is followed through `shape_of`");
-        graph.set_outputs(vec![Output { name: "y".into(), value: y }]).expect("y is in the graph");
-        graph
-    }
-
-    #[test]
-    fn runs_with_any_batch() {
-        let graph = doubled();
-        let x = Tensor::from_vec(&[1, 2], vec![1.5f32, -2.0]).expect("two elements");
-        let outputs = Interpreter::new(&graph).run(&NamedTensors::from([("x".to_owned(), x)])).expect("runs");
-        assert_eq!(&*outputs["y"].elements::<f32>().expect("f32"), [3.0, -4.0]);
-    }
-
-    #[test]
-    fn wrong_inputs_are_named() {
-        let graph = doubled();
-        let run = |name: &str, sizes: &[usize]| {
-            let zeros = Tensor::zeros(DType::F32, sizes).expect("small");
-            let inputs = NamedTensors::from([(name.to_owned(), zeros)]);
-            Interpreter::new(&graph).run(&inputs).expect_err("must be refused").to_string()
-        };
-        assert_eq!(
-            run("z", &[1, 2]),
-            "input `x` is missing; the graph takes `x`: f32[batch, 2]; given are `z`"
-        );
-        assert_eq!(run("x", &[1, 3]), "input `x` is f32[1, 3], expected f32[batch, 2]");
-    }
-
-    #[test]
-    fn messages_list_few_names() {
-        let graph = doubled();
-        let ty = Tensor::zeros(DType::F32, &[1, 2]).expect("small").ty();
-        let given = (0..300).map(|at| (format!("z{at:03}"), ty.clone())).collect();
-        let said = Interpreter::new(&graph).check_inputs(&given).expect_err("must be refused").to_string();
-        assert!(
-            said.ends_with(
-                "given are `z000`, `z001`, `z002`, `z003`, `z004`, `z005`, `z006`, `z007`, and 292 more"
-            ),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn the_memory_limit_holds() {
-        let graph = doubled();
-        let x = Tensor::zeros(DType::F32, &[1000, 2]).expect("small");
-        let limited = Interpreter::new(&graph).with_memory_limit(5_000);
-        let error = limited.run(&NamedTensors::from([("x".to_owned(), x)])).expect_err("over the limit");
-        assert!(matches!(error, RunError::Memory { op: "add", needed: 8000, .. }), "{error}");
-    }
-}
+mod tests;
