@@ -11,9 +11,9 @@
 //!
 //! | operation | how |
 //! |---|---|
-//! | `conv` without groups, `matmul`, `gemm` | [`product`]: fused, in runs of the inner axis that the sizes determine |
-//! | `group_norm`, `instance_norm`, `layer_norm` | [`normalize`]: sums in lanes |
-//! | `softmax`, `sigmoid`, `swish`, `gelu` | [`function`]: polynomials |
+//! | `conv` without groups, `matmul`, `gemm` | fused sums in runs of the inner axis that the sizes determine |
+//! | `group_norm`, `instance_norm`, `layer_norm` | sums in lanes |
+//! | `softmax`, `sigmoid`, `swish`, `gelu` | polynomials |
 //! | sums, products, quotients, roots, storing and reading of integers, what moves elements | as the reference semantics: one rounding each |
 //!
 //! All else is left to the reference semantics, which may be a unit in the last place off: sines and cosines, convolutions with
