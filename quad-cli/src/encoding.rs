@@ -112,12 +112,8 @@ impl Encoding {
             reason: "measured as a candidate".to_owned(),
             adapters: names,
         };
-        // All together are those that share a profile, and not all that there are statistics of.
-        let mut of = statistics.statistics.clone();
-        if choice == UNIFIED {
-            of.adapters.retain(|name, _| adapters.contains(&name.as_str()));
-        }
-        let made = make::make_for(&statistics.graph, &of, &anchor, &self.options_with(mixed));
+        let made =
+            make::make_for(&statistics.graph, &statistics.statistics, &anchor, &self.options_with(mixed));
         Ok(made.map_err(Failure::input)?.profile)
     }
 

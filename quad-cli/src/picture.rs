@@ -7,6 +7,11 @@ use quad_ir::whole_file::WholeFile;
 
 use crate::exit::Failure;
 
+/// Whether what is at `path` is a page, which has figures beside pictures.
+pub(crate) fn is_page(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "html")
+}
+
 /// Writes `bytes` to `path`, whole or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let write = || {

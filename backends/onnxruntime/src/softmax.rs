@@ -1,11 +1,10 @@
 //! Softmax: exponentials in 16 lanes, and one product with the reciprocal of their sum.
 
-use quad_ir::ops::layout::AxisOrder;
+use quad_ir::ops::layout::{AxisOrder, transposed};
 use quad_ir::tensor::Tensor;
 
 use crate::Computed;
 use crate::function::exponential_of_difference;
-use crate::layout::transposed;
 use crate::sum::of_neighbors;
 
 /// Of each line of `x` along `axis`.
@@ -16,11 +15,10 @@ pub(crate) fn softmax(axis: i64, x: &Tensor) -> Computed {
         // The runtime brings the axis to the end as well.
         let mut order: AxisOrder = (0..=last).collect();
         order.swap(axis, last);
+        let back = |result: Tensor| Ok(transposed(&result, &order)?);
         return match transposed(x, &order) {
-            Ok(swapped) => {
-                softmax(-1, &swapped).map(|result| result.and_then(|result| transposed(&result, &order)))
-            }
-            Err(error) => Some(Err(error)),
+            Ok(swapped) => softmax(-1, &swapped).map(|result| result.and_then(back)),
+            Err(error) => Some(Err(error.into())),
         };
     }
     let elements = x.to_f32().ok()?;

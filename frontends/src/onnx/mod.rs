@@ -22,6 +22,7 @@ mod survey;
 mod table;
 mod tensor;
 mod wide_constants;
+mod write_node;
 
 #[cfg(test)]
 mod fixtures;

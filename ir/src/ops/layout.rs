@@ -205,7 +205,11 @@ fn permuted(ty: &TensorType, order: &[usize]) -> TensorType {
     TensorType::new(ty.dtype, order.iter().map(|axis| ty.shape[*axis].clone()).collect())
 }
 
-fn transposed(tensor: &Tensor, order: &[usize]) -> Result<Tensor, TensorError> {
+/// `tensor` with its axes in this order, which has each of them once.
+///
+/// # Errors
+/// When the result cannot be held.
+pub fn transposed(tensor: &Tensor, order: &[usize]) -> Result<Tensor, TensorError> {
     let sizes: SmallVec<[usize; 6]> = order.iter().map(|axis| tensor.sizes()[*axis]).collect();
     movement::boxed(tensor, &sizes, &Layout::dense(tensor.sizes()).permuted(order))
 }

@@ -84,21 +84,22 @@ pub fn make_for(
     options: &Options,
 ) -> Result<Made, MakeError> {
     let plan = plan::plan(graph, &options.rules, &options.mixed, &options.floats)?;
+    // All together are those that share a profile, which the anchor lists, and not all that there are statistics of.
     let is_listed = |name: &String| anchor.adapters.is_empty() || anchor.adapters.contains(name);
     let listed = statistics.adapters.iter().filter(|(name, _)| anchor.choice != UNIFIED || is_listed(name));
-    let everyone: Vec<&AdapterStatistics> = listed.map(|(_, adapter)| adapter).collect();
-    let chosen = match statistics.adapters.get(&anchor.choice) {
-        Some(adapter) => vec![adapter],
-        None if anchor.choice == UNIFIED && !everyone.is_empty() => everyone.clone(),
+    let adapters: BTreeMap<&String, &AdapterStatistics> = listed.collect();
+    let chosen = match adapters.get(&anchor.choice) {
+        Some(adapter) => vec![*adapter],
+        None if anchor.choice == UNIFIED && !adapters.is_empty() => adapters.values().copied().collect(),
         None => return Err(MakeError::NoAdapter(anchor.choice.clone())),
     };
-    if let Some((name, _)) = statistics.adapters.iter().find(|(_, adapter)| adapter.samples.is_empty()) {
-        return Err(MakeError::NoSamples(name.clone()));
+    if let Some((name, _)) = adapters.iter().find(|(_, adapter)| adapter.samples.is_empty()) {
+        return Err(MakeError::NoSamples((*name).clone()));
     }
     let mut maker = Maker {
         statistics,
         options,
-        everyone,
+        adapters,
         chosen,
         entries: BTreeMap::new(),
         floats: plan.floats.clone(),
@@ -133,8 +134,8 @@ pub fn make_for(
 struct Maker<'s> {
     statistics: &'s Statistics,
     options: &'s Options,
-    /// All adapters.
-    everyone: Vec<&'s AdapterStatistics>,
+    /// The adapters that ranges may be of.
+    adapters: BTreeMap<&'s String, &'s AdapterStatistics>,
     /// Those whose ranges count.
     chosen: Vec<&'s AdapterStatistics>,
     entries: BTreeMap<String, Entry>,
@@ -155,6 +156,10 @@ fn mask(magnitude: f32) -> Option<String> {
 }
 
 impl Maker<'_> {
+    fn everyone(&self) -> Vec<&AdapterStatistics> {
+        self.adapters.values().copied().collect()
+    }
+
     fn add_activations(&mut self, activations: &[Shared]) -> Result<(), MakeError> {
         let found: Result<Vec<Found>, MakeError> =
             activations.par_iter().map(|shared| self.activation(shared)).collect();
@@ -197,12 +202,12 @@ impl Maker<'_> {
             found.or(seen.then_some(empty)).ok_or_else(|| MakeError::NoStatistics(name.clone()))
         };
         let mut found = range(&self.chosen)?;
-        let is_filled = found.magnitude() == 0.0 && self.chosen.len() < self.everyone.len();
+        let is_filled = found.magnitude() == 0.0 && self.chosen.len() < self.adapters.len();
         if is_filled {
-            found = range(&self.everyone)?;
+            found = range(&self.everyone())?;
         }
         // Also what a method cuts off: without its large numbers a mask hides nothing.
-        let seen = parts(if is_filled { &self.everyone } else { &self.chosen }, shared);
+        let seen = if is_filled { parts(&self.everyone(), shared) } else { parts(&self.chosen, shared) };
         let extremes = seen.iter().filter_map(|part| part.range()).reduce(Range::union);
         if let Some(reason) = extremes.and_then(|extremes| mask(extremes.magnitude())) {
             return Ok(Found::Float(reason));
@@ -273,7 +278,7 @@ impl Maker<'_> {
             if is_normalized && layers::site_of(name).is_some() {
                 found = Range::symmetric(1.0);
             } else if found.magnitude() == 0.0 {
-                found = range(&self.everyone).unwrap_or(found);
+                found = range(&self.everyone()).unwrap_or(found);
                 filled += usize::from(found.magnitude() > 0.0);
             }
             let encoding = slot.codes.per_tensor(found);
@@ -288,7 +293,7 @@ impl Maker<'_> {
 
     /// Whether the factors of all adapters are normalized by rank: each that is not all zero reaches 1.
     fn check_normalized(&self) -> Result<(), MakeError> {
-        for (adapter, statistics) in &self.statistics.adapters {
+        for (adapter, statistics) in &self.adapters {
             // A factor may be in several slots, of which not each has to reach 1.
             let mut factors: BTreeMap<(&str, &str), (f32, &String)> = BTreeMap::new();
             for (slot, statistics) in &statistics.slots {
@@ -299,7 +304,7 @@ impl Maker<'_> {
             }
             for (magnitude, slot) in factors.into_values() {
                 if magnitude > 0.0 && (magnitude - 1.0).abs() > f32::EPSILON {
-                    let (slot, adapter) = (slot.clone(), adapter.clone());
+                    let (slot, adapter) = (slot.clone(), (*adapter).clone());
                     return Err(MakeError::NotNormalized { slot, adapter, magnitude });
                 }
             }

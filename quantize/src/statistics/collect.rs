@@ -1,6 +1,5 @@
 //! Taking statistics: of tensors that stay, and of values while a graph runs.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quad_ir::graph::{Graph, NodeId, ValueRef};
@@ -126,13 +125,8 @@ fn elements(weights: &Weights, id: WeightId) -> Result<Tensor, WeightError> {
 
 /// `elements` with the least number for what a mask left out before a softmax, which is less than all numbers. No encoding reaches
 /// that far: such a value stays a float.
-fn without_masks(mut elements: Cow<'_, [f32]>) -> Cow<'_, [f32]> {
-    if elements.contains(&f32::NEG_INFINITY) {
-        for element in elements.to_mut().iter_mut().filter(|element| **element == f32::NEG_INFINITY) {
-            *element = f32::MIN;
-        }
-    }
-    elements
+fn without_masks(elements: &[f32]) -> Vec<f32> {
+    elements.iter().map(|element| if *element == f32::NEG_INFINITY { f32::MIN } else { *element }).collect()
 }
 
 /// The extremes of `elements`; `None` where there are none, an element where it is not finite.
@@ -295,9 +289,14 @@ impl Observation {
         counter: &mut Counter,
     ) -> Result<(), CollectError> {
         let elements = tensor.to_f32();
-        let elements = elements.map_err(|error| CollectError::Tensor { name: value.to_owned(), error })?;
-        let elements = without_masks(elements);
-        let range = range(&elements).map_err(|found| CollectError::NotFinite {
+        let mut elements =
+            elements.map_err(|error| CollectError::Tensor { name: value.to_owned(), error })?;
+        let mut found = range(&elements);
+        if found == Err(f32::NEG_INFINITY) {
+            elements = without_masks(&elements).into();
+            found = range(&elements);
+        }
+        let range = found.map_err(|found| CollectError::NotFinite {
             adapter: adapter.to_owned(),
             sample: self.sample as usize,
             value: value.to_owned(),

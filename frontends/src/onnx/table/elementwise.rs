@@ -15,7 +15,8 @@ use quad_ir::ops::{
 use super::{Row, alias, bf16_since_22, import, op, read_regular};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
-use crate::onnx::export::{WriteError, WriteNode};
+use crate::onnx::export::WriteError;
+use crate::onnx::write_node::WriteNode;
 
 pub(super) const ROWS: &[Row] = &[
     import("Identity", alias),

@@ -10,7 +10,8 @@ use quad_ir::ops::{
 use super::{Row, op, read_regular};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
-use crate::onnx::export::{WriteError, WriteNode, write_regular};
+use crate::onnx::export::WriteError;
+use crate::onnx::write_node::{WriteNode, write_regular};
 
 pub(super) const ROWS: &[Row] = &[
     op::<MatMul>("MatMul"),

@@ -20,8 +20,9 @@ use quad_ir::ops::{OpKind, OpVariant};
 use super::context::{NodeContext, Values};
 use super::control_flow;
 use super::error::NodeError;
-use super::export::{WriteError, WriteNode, write_regular};
+use super::export::WriteError;
 use super::header::same_domain;
+use super::write_node::{WriteNode, write_regular};
 
 /// How nodes of one operation are read.
 pub(crate) type Import = fn(&mut NodeContext<'_, '_>) -> Result<Values, NodeError>;

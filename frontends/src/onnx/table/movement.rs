@@ -13,7 +13,8 @@ use quad_ir::tensor::Tensor;
 use super::{Row, import, list_attribute, op, read_regular, with_axes};
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
-use crate::onnx::export::{WriteError, WriteNode};
+use crate::onnx::export::WriteError;
+use crate::onnx::write_node::WriteNode;
 
 pub(super) const ROWS: &[Row] = &[
     op::<CenterCropPad>("CenterCropPad"),

@@ -11,6 +11,7 @@ use quad_quantize::executor::Reference;
 use quad_quantize::insert;
 use quad_quantize::precision::Pattern;
 use quad_quantize::profile::Profile;
+use quad_quantize::rules::layers;
 use quad_quantize::sensitivity::bench::{self, Bench, Subject};
 use serde::Serialize;
 
@@ -155,11 +156,9 @@ fn decibels(text: &str) -> Result<f64, String> {
 fn refuse_zeros(slots: &NamedTensors, path: &Path) -> Result<(), Failure> {
     let mut zeros: BTreeMap<(&str, &str), bool> = BTreeMap::new();
     for (name, tensor) in slots {
-        // A slot is called after the module, `PATH.lora_A.0`.
-        let Some((site, part)) = name.split_once(".lora_") else { continue };
+        let Some(factor) = layers::site_of(name) else { continue };
         let elements = tensor.to_f64().map_err(Failure::input)?;
-        let part = part.split_once('.').map_or(part, |(part, _)| part);
-        *zeros.entry((site, part)).or_insert(true) &= elements.iter().all(|element| *element == 0.0);
+        *zeros.entry(factor).or_insert(true) &= elements.iter().all(|element| *element == 0.0);
     }
     let sites: BTreeSet<&str> = zeros.keys().map(|(site, _)| *site).collect();
     let silent: BTreeSet<&str> =

@@ -1,6 +1,5 @@
 //! What `quad qss` has to say, as prose, JSON, a file of scores and pictures.
 
-use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -116,7 +115,7 @@ impl Report {
             picture::write(path, &text)?;
         }
         let Some(path) = picture else { return Ok(()) };
-        let text = if path.extension().and_then(OsStr::to_str) == Some("html") {
+        let text = if picture::is_page(path) {
             let pictures: Result<Vec<String>, PlotError> = self.pictures().collect();
             plots::page("Sensitivity to quantization", pictures.map_err(Failure::input)?, self.rows())
         } else {

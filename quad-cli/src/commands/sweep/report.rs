@@ -1,6 +1,5 @@
 //! What `quad sweep` has to say, as prose, JSON and a picture.
 
-use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -46,7 +45,7 @@ pub(super) struct Chosen {
 impl Report {
     pub(super) fn draw(&self, path: &Path) -> Result<(), Failure> {
         let svg = self.curves().svg().map_err(Failure::input)?;
-        let is_page = path.extension().and_then(OsStr::to_str) == Some("html");
+        let is_page = picture::is_page(path);
         let text = if is_page { plots::page(&self.curves().title, vec![svg], self.rows()) } else { svg };
         picture::write(path, text.as_bytes())
     }

@@ -5,8 +5,9 @@ use quad_ir::ops::{Attention, LinearAttention};
 
 use crate::onnx::context::{NodeContext, Values};
 use crate::onnx::error::NodeError;
-use crate::onnx::export::{WriteError, WriteNode};
+use crate::onnx::export::WriteError;
 use crate::onnx::table::read_regular;
+use crate::onnx::write_node::WriteNode;
 
 /// Our attribute for whether the scores are a result; a file says so by naming the output.
 const WITH_QK: &str = "with_qk";
